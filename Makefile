@@ -1,0 +1,90 @@
+# Needs only make and Python >= 3.11 with its venv module. Every target sets up what it uses.
+#   make demo      the same application in three modes, against simulated providers
+#   make test      the tests            (make test ARGS="tests/runtime -k deadline")
+#   make lint      ruff, mypy, pyright, import contracts, file length
+#   make docs      the documentation, into site/
+#   make coverage  the tests, with branch coverage
+#   make lock      requirements-dev.txt from pyproject.toml   (make lock ARGS=--upgrade)
+#   make clean     removes everything the targets above made
+
+PYTHON ?= python3
+ARGS ?=
+
+VENV := .venv
+BIN := $(VENV)/bin
+DEV := $(VENV)/.ready
+
+DEMO_VENV := .venv-demo
+DEMO := $(DEMO_VENV)/.ready
+
+LOCK := requirements-dev.txt
+LOCK_VENV := .venv-lock
+LOCK_EXTRAS := --extra aiohttp --extra cli --extra simulator
+
+SOURCES := $(shell find src examples -type f ! -name '*.pyc')
+LONGEST := 400
+
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
+
+.PHONY: demo test coverage lint docs lock clean
+
+demo: $(DEMO)
+	$(DEMO_VENV)/bin/hybrid-infer demo $(ARGS)
+
+test: $(DEV)
+	$(BIN)/python -m pytest $(ARGS)
+
+coverage: $(DEV)
+	$(BIN)/python -m pytest --cov --cov-report=term $(ARGS)
+
+lint: $(DEV)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/pyright --pythonpath $(BIN)/python
+	$(BIN)/lint-imports
+	@echo "no Python file above $(LONGEST) lines"
+	@awk 'FNR == $(LONGEST) + 1 { print FILENAME ": more than $(LONGEST) lines"; bad = 1 } END { exit bad }' \
+		$$(find src tests examples docs -name '*.py')
+
+docs: $(DEV)
+	$(BIN)/python docs/generate_settings.py --check
+	$(BIN)/mkdocs build --strict --quiet
+
+# Rebuilt from nothing when the lock changes, so that it holds what the lock names and no more.
+$(DEV): $(LOCK) pyproject.toml
+	@$(call require_python)
+	rm -rf $(VENV)
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --require-hashes --requirement $(LOCK)
+	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
+	$(BIN)/python -m pip check
+	touch $@
+
+# Installed as a user would: not editable, and no extra but the one the command line needs.
+$(DEMO): pyproject.toml README.md LICENSE $(SOURCES)
+	@$(call require_python)
+	test -x $(DEMO_VENV)/bin/pip || $(PYTHON) -m venv $(DEMO_VENV)
+	$(DEMO_VENV)/bin/python -m pip install --quiet '.[cli]'
+	touch $@
+
+# `--universal`: one file for every platform and every Python the package supports.
+lock:
+	@$(call require_python)
+	test -x $(LOCK_VENV)/bin/uv || $(PYTHON) -m venv $(LOCK_VENV)
+	$(LOCK_VENV)/bin/python -m pip install --quiet --upgrade uv
+	env -u UV_INDEX -u UV_DEFAULT_INDEX -u UV_FIND_LINKS -u UV_INDEX_URL -u UV_EXTRA_INDEX_URL \
+		$(LOCK_VENV)/bin/uv pip compile --quiet --no-config --universal --python-version 3.11 --generate-hashes \
+		--group dev $(LOCK_EXTRAS) --custom-compile-command "make lock" --output-file $(LOCK) $(ARGS) pyproject.toml
+	@if grep -nE '://|^-' $(LOCK); then echo "$(LOCK) must hold no address and no option"; exit 1; fi
+
+clean:
+	rm -rf $(VENV) $(DEMO_VENV) $(LOCK_VENV) build dist site htmlcov .coverage
+	rm -rf .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	find src tests examples docs -name __pycache__ -type d -prune -exec rm -rf {} +
+
+define require_python
+$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	|| { echo "Python 3.11 or newer is needed; name one: make $(MAKECMDGOALS) PYTHON=python3.12"; exit 1; }
+endef

@@ -1,0 +1,154 @@
+"""hybrid_infer: one client for inference on Together serverless, Together dedicated endpoints and Modal.
+
+The names below load on first use: `import hybrid_infer` itself does next to nothing.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from hybrid_infer.aclient import AsyncClient as AsyncClient
+    from hybrid_infer.calls.call import MODES as MODES
+    from hybrid_infer.calls.call import Mode as Mode
+    from hybrid_infer.calls.chat import ChatCompletion as ChatCompletion
+    from hybrid_infer.calls.chat import ChatCompletionChunk as ChatCompletionChunk
+    from hybrid_infer.calls.hybrid import Hybrid as Hybrid
+    from hybrid_infer.calls.money import Cost as Cost
+    from hybrid_infer.calls.money import Usage as Usage
+    from hybrid_infer.client import Client as Client
+    from hybrid_infer.errors import APIConnectionError as APIConnectionError
+    from hybrid_infer.errors import APIError as APIError
+    from hybrid_infer.errors import APIResponseError as APIResponseError
+    from hybrid_infer.errors import APIStatusError as APIStatusError
+    from hybrid_infer.errors import APITimeoutError as APITimeoutError
+    from hybrid_infer.errors import AuthenticationError as AuthenticationError
+    from hybrid_infer.errors import BadRequestError as BadRequestError
+    from hybrid_infer.errors import ClientClosedError as ClientClosedError
+    from hybrid_infer.errors import ColdError as ColdError
+    from hybrid_infer.errors import ConfigurationError as ConfigurationError
+    from hybrid_infer.errors import ConflictError as ConflictError
+    from hybrid_infer.errors import DeadlineExceededError as DeadlineExceededError
+    from hybrid_infer.errors import EventLoopError as EventLoopError
+    from hybrid_infer.errors import ForeignAwaitError as ForeignAwaitError
+    from hybrid_infer.errors import HybridInferError as HybridInferError
+    from hybrid_infer.errors import InternalServerError as InternalServerError
+    from hybrid_infer.errors import InvalidCallError as InvalidCallError
+    from hybrid_infer.errors import NotFoundError as NotFoundError
+    from hybrid_infer.errors import OverloadedError as OverloadedError
+    from hybrid_infer.errors import PaymentRequiredError as PaymentRequiredError
+    from hybrid_infer.errors import PermissionDeniedError as PermissionDeniedError
+    from hybrid_infer.errors import RateLimitError as RateLimitError
+    from hybrid_infer.errors import RedirectError as RedirectError
+    from hybrid_infer.errors import StreamError as StreamError
+    from hybrid_infer.errors import StreamingRequiredError as StreamingRequiredError
+    from hybrid_infer.errors import UnprocessableEntityError as UnprocessableEntityError
+    from hybrid_infer.errors import UnsupportedOperationError as UnsupportedOperationError
+    from hybrid_infer.errors import UsageError as UsageError
+    from hybrid_infer.settings import Settings as Settings
+    from hybrid_infer.streams import AsyncStream as AsyncStream
+    from hybrid_infer.streams import Stream as Stream
+
+_HOMES = {
+    "aclient": ("AsyncClient",),
+    "calls.call": ("MODES", "Mode"),
+    "calls.chat": ("ChatCompletion", "ChatCompletionChunk"),
+    "calls.hybrid": ("Hybrid",),
+    "calls.money": ("Cost", "Usage"),
+    "client": ("Client",),
+    "errors": (
+        "APIConnectionError",
+        "APIError",
+        "APIResponseError",
+        "APIStatusError",
+        "APITimeoutError",
+        "AuthenticationError",
+        "BadRequestError",
+        "ClientClosedError",
+        "ColdError",
+        "ConfigurationError",
+        "ConflictError",
+        "DeadlineExceededError",
+        "EventLoopError",
+        "ForeignAwaitError",
+        "HybridInferError",
+        "InternalServerError",
+        "InvalidCallError",
+        "NotFoundError",
+        "OverloadedError",
+        "PaymentRequiredError",
+        "PermissionDeniedError",
+        "RateLimitError",
+        "RedirectError",
+        "StreamError",
+        "StreamingRequiredError",
+        "UnprocessableEntityError",
+        "UnsupportedOperationError",
+        "UsageError",
+    ),
+    "settings": ("Settings",),
+    "streams": ("AsyncStream", "Stream"),
+}
+_HOME = {name: home for home, names in _HOMES.items() for name in names}
+
+__all__ = [
+    "APIConnectionError",
+    "APIError",
+    "APIResponseError",
+    "APIStatusError",
+    "APITimeoutError",
+    "AsyncClient",
+    "AsyncStream",
+    "AuthenticationError",
+    "BadRequestError",
+    "ChatCompletion",
+    "ChatCompletionChunk",
+    "Client",
+    "ClientClosedError",
+    "ColdError",
+    "ConfigurationError",
+    "ConflictError",
+    "Cost",
+    "DeadlineExceededError",
+    "EventLoopError",
+    "ForeignAwaitError",
+    "Hybrid",
+    "HybridInferError",
+    "InternalServerError",
+    "InvalidCallError",
+    "MODES",
+    "Mode",
+    "NotFoundError",
+    "OverloadedError",
+    "PaymentRequiredError",
+    "PermissionDeniedError",
+    "RateLimitError",
+    "RedirectError",
+    "Settings",
+    "Stream",
+    "StreamError",
+    "StreamingRequiredError",
+    "UnprocessableEntityError",
+    "UnsupportedOperationError",
+    "Usage",
+    "UsageError",
+    "__version__",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        from hybrid_infer.version import VERSION
+
+        return VERSION
+    home = _HOME.get(name)
+    if home is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f"{__name__}.{home}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return __all__

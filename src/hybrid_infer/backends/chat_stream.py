@@ -1,0 +1,186 @@
+"""From the bytes of a streamed answer to chunks."""
+
+from __future__ import annotations
+
+from pydantic import ValidationError
+from pydantic_core import from_json
+
+from hybrid_infer.backends.base import is_object
+from hybrid_infer.backends.chat_answer import ErrorOf, estimated_usage, says_error, usage_of
+from hybrid_infer.backends.chat_parts import PartialChoice
+from hybrid_infer.backends.provider_errors import Redact, shortened
+from hybrid_infer.backends.sse import SseEvent, SseSplitter
+from hybrid_infer.calls.call import Call
+from hybrid_infer.calls.chat import ChatCompletion, ChatCompletionChunk, CompletionUsage
+from hybrid_infer.calls.reply import Facts, RawResponse
+from hybrid_infer.errors import APIError, APIStatusError, StreamError
+
+_DONE = b"[DONE]"
+_SHOWN = 120
+_HEAD = 1_000
+"""Bytes kept of a stream until its first chunk, to say what came instead of one."""
+
+
+class ChatDecoder:
+    """Reads one streamed answer: bytes in with `feed`, the events it gives to `read`, at the end `finish`.
+
+    Keeps the text and the usage, not the chunks. Usage may stand on any chunk or on none (Together puts it on
+    the finish chunk or on a last one without choices, recorded 2025 to 2026); the last one counts.
+
+    Attributes:
+        done: the end mark ``[DONE]`` has come.
+        facts: what is known of the answer so far.
+    """
+
+    def __init__(self, call: Call, error_of: ErrorOf, redact: Redact) -> None:
+        self.done = False
+        self.facts = Facts()
+        self._call = call
+        self._error_of = error_of
+        self._redact = redact
+        self._splitter = SseSplitter()
+        self._choices: dict[int, PartialChoice] = {}
+        self._usage: CompletionUsage | None = None
+        self._created: int | None = None
+        self._fingerprint: str | None = None
+        self._head = b""
+
+    def feed(self, data: bytes) -> list[SseEvent]:
+        """The events that these bytes complete."""
+        if not self._choices and len(self._head) < _HEAD:
+            self._head += data[:_HEAD]
+        return self._splitter.feed(data)
+
+    def flush(self) -> list[SseEvent]:
+        """The event that the end of the body completes."""
+        return self._splitter.flush()
+
+    def read(self, event: SseEvent) -> ChatCompletionChunk | None:
+        """The chunk of an event; None for the end mark and for what only keeps the connection alive.
+
+        Raises:
+            APIStatusError: the event is an error whose code or type tells its class; `partial` is set.
+            StreamError: it is another error, or cannot be read; `partial` is set.
+        """
+        data = event.data
+        if self.done or data == _DONE:
+            self.done = True
+            return None
+        try:
+            chunk = ChatCompletionChunk.model_validate_json(data)
+        except ValidationError:
+            chunk = None
+        if chunk is None or event.name == "error" or (chunk.model_extra and chunk.model_extra.get("error")):
+            return self._read_other(event)
+        if not chunk.choices and chunk.usage is None and "choices" not in chunk.model_fields_set:
+            return self._read_other(event)
+        self._add(chunk)
+        return chunk
+
+    def carries_content(self, chunk: ChatCompletionChunk) -> bool:
+        """Whether the chunk holds something that the model wrote: text, reasoning or a tool call."""
+        return any(
+            delta.content or delta.reasoning or delta.reasoning_content or delta.refusal or delta.tool_calls
+            for delta in (choice.delta for choice in chunk.choices)
+        )
+
+    def finish(self) -> None:
+        """Called at the end of the body. Estimates the usage if none came.
+
+        Raises:
+            StreamError: nothing came, or the answer was cut short: there is no end mark, and a choice lacks
+                its finish reason.
+        """
+        self._settle_usage()
+        if not self._choices:
+            head = " ".join(self._redact(self._head.decode("utf-8", "replace")).split())
+            what = f"; it was {shortened(head, _SHOWN)!r}" if head else ""
+            raise self._broken(f"the stream ended before any part of an answer came{what}")
+        if not self.done and any(choice.finish_reason is None for choice in self._choices.values()):
+            raise self._broken("the stream was cut short: no finish reason and no [DONE] came")
+
+    def partial(self) -> ChatCompletion | None:
+        """The answer as far as it came; None if nothing did."""
+        if not self._choices:
+            return None
+        return ChatCompletion(
+            id=self.facts.id,
+            created=self._created,
+            model=self.facts.model,
+            choices=[choice.whole(index) for index, choice in sorted(self._choices.items())],
+            usage=self._usage,
+            system_fingerprint=self._fingerprint,
+        )
+
+    def final(self) -> ChatCompletion | None:
+        """The whole answer, once `finish` has passed; before that as `partial`."""
+        return self.partial()
+
+    def _add(self, chunk: ChatCompletionChunk) -> None:
+        self._created = self._created or chunk.created
+        self._fingerprint = self._fingerprint or chunk.system_fingerprint
+        facts = self.facts
+        facts.id = facts.id or chunk.id
+        facts.model = facts.model or chunk.model
+        if chunk.usage is not None and (usage := usage_of(chunk.usage)) is not None:
+            facts.usage = usage
+            self._usage = chunk.usage
+        for choice in chunk.choices:
+            partial = self._choices.get(choice.index)
+            if partial is None:
+                partial = self._choices[choice.index] = PartialChoice()
+            partial.add(choice)
+            if choice.finish_reason is not None:
+                ends = (self._choices[index].finish_reason for index in sorted(self._choices))
+                facts.finish_reasons = tuple(reason for reason in ends if reason is not None)
+
+    def _read_other(self, event: SseEvent) -> ChatCompletionChunk | None:
+        """An event that is not a chunk as it should be: an error, a sign of life, or broken."""
+        data = event.data.strip()
+        if data == _DONE:
+            self.done = True
+            return None
+        if event.name == "error" or says_error(data):
+            raise self._reported(data)
+        if not data:
+            return None
+        try:
+            # Bytes that are no UTF-8 are replaced, as the standard of server-sent events has it.
+            payload = from_json(data.decode("utf-8", "replace"))
+            if is_object(payload) and "choices" not in payload:
+                return None
+            chunk = ChatCompletionChunk.model_validate(payload)
+        except ValueError:
+            chunk = None
+        if chunk is None:
+            shown = shortened(self._redact(data.decode("utf-8", "replace")), _SHOWN)
+            raise self._broken(f"the stream holds an event that is not a chunk: {shown!r}")
+        self._add(chunk)
+        return chunk
+
+    def _reported(self, data: bytes) -> APIError:
+        """The error that an event reports: of the class its code tells, or a StreamError."""
+        error: APIError = self._error_of(RawResponse(status=200, headers=(), body=data))
+        if type(error) is APIStatusError:
+            message = f"the provider ended the stream with an error: {error.message}"
+            error = StreamError(message, code=error.code, body=error.body)
+        self._settle_usage()
+        error.request_id = error.request_id or self.facts.id
+        error.partial = self.partial()
+        if self._choices:
+            error.billed = None  # part of an answer was made
+        return error
+
+    def _broken(self, message: str) -> StreamError:
+        self._settle_usage()
+        return StreamError(
+            message,
+            request_id=self.facts.id,
+            partial=self.partial(),
+            hint="what had come is in error.partial" if self._choices else None,
+        )
+
+    def _settle_usage(self) -> None:
+        if self.facts.usage is None:
+            length = sum(choice.length() for choice in self._choices.values())
+            self.facts.usage = estimated_usage(self._call, length)

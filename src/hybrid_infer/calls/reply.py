@@ -1,0 +1,154 @@
+"""Reply: the answer, complete or live."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from hybrid_infer.calls.money import Usage
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ending:
+    """How a reply ended: well (both unset), with an error, or abandoned by its holder."""
+
+    error: BaseException | None = None
+    abandoned: bool = False
+
+
+WELL = Ending()
+ABANDONED = Ending(abandoned=True)
+
+
+@dataclass(slots=True, kw_only=True)
+class Facts:
+    """What is known of an answer besides its content; a live reply fills it in as it goes."""
+
+    id: str | None = None
+    model: str | None = None
+    finish_reasons: tuple[str, ...] = ()
+    usage: Usage | None = None
+    first_token: float | None = None
+    """`Runtime.now()` of the first piece of content; None for complete replies."""
+    raw: RawResponse | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RawResponse:
+    """The provider's response as it came. `body` is empty for streams: their bytes are not kept."""
+
+    status: int
+    headers: tuple[tuple[str, str], ...]
+    body: bytes = b""
+
+    def header(self, name: str) -> str | None:
+        """The first value of a header, by its name in any case."""
+        name = name.lower()
+        return next((value for key, value in self.headers if key == name), None)
+
+    @property
+    def text(self) -> str:
+        return self.body.decode("utf-8", "replace")
+
+
+class Source(Protocol):
+    """What a live reply draws from."""
+
+    async def next(self) -> Any | None:
+        """The next event, None at a proper end; raises errors of our tree."""
+        ...
+
+    def final(self) -> Any:
+        """What the events so far add up to."""
+        ...
+
+    async def aclose(self) -> None: ...
+
+    def abandon(self) -> None:
+        """Let go at once, from a finaliser: without locks and without waiting."""
+        ...
+
+
+class Reply:
+    """A complete answer (`value`) or a live one (`next()` until None).
+
+    What a layer holds to the end it gives to `on_end`: called once, when the reply finishes, breaks,
+    is closed or collected; at once if it is complete already. Such callbacks neither wait nor lock.
+    What needs I/O goes to `on_finish`: awaited at a proper end, a break or a close, skipped on collection.
+    """
+
+    __slots__ = ("_ending", "_on_end", "_on_finish", "_released", "_source", "facts", "value")
+
+    def __init__(self, value: Any = None, *, facts: Facts, source: Source | None = None) -> None:
+        self.value = value
+        self.facts = facts
+        self._source = source
+        self._on_end: list[Callable[[Ending], None]] = []
+        self._on_finish: list[Callable[[], Awaitable[None]]] = []
+        self._ending: Ending | None = None if source is not None else WELL
+        self._released = source is None
+
+    @property
+    def ending(self) -> Ending | None:
+        """How it ended; None while it is live."""
+        return self._ending
+
+    def on_end(self, callback: Callable[[Ending], None]) -> None:
+        if self._ending is not None:
+            callback(self._ending)
+        else:
+            self._on_end.append(callback)
+
+    async def on_finish(self, callback: Callable[[], Awaitable[None]]) -> None:
+        if self._released:
+            await callback()
+        else:
+            self._on_finish.append(callback)
+
+    async def next(self) -> Any | None:
+        """The next event of a live reply; None when it has ended."""
+        source = self._source
+        if source is None or self._ending is not None:
+            return None
+        try:
+            event = await source.next()
+        except BaseException as error:
+            self._end(Ending(error=error))
+            await self.aclose()
+            raise
+        if event is None:
+            self._end(WELL)
+            await self.aclose()
+        return event
+
+    def final(self) -> Any:
+        """The complete answer, or what there is of it."""
+        return self.value if self._source is None else self._source.final()
+
+    async def aclose(self) -> None:
+        """Stop a live reply and release what it holds; harmless afterwards."""
+        if self._released or self._source is None:
+            return
+        self._released = True
+        self._end(ABANDONED)
+        await self._source.aclose()
+        callbacks, self._on_finish = self._on_finish, []
+        for callback in callbacks:
+            await callback()
+
+    def abandon(self) -> None:
+        """As `aclose`, from a finaliser."""
+        if self._released or self._source is None:
+            return
+        self._released = True
+        self._on_finish.clear()
+        self._end(ABANDONED)
+        self._source.abandon()
+
+    def _end(self, ending: Ending) -> None:
+        if self._ending is None:
+            self._ending = ending
+            callbacks, self._on_end = self._on_end, []
+            for callback in callbacks:
+                callback(ending)

@@ -1,0 +1,24 @@
+"""The command line, `hybrid-infer`: one command a file. What a command needs loads when it runs."""
+
+from __future__ import annotations
+
+import sys
+
+from hybrid_infer.version import VERSION
+
+
+def main() -> None:
+    """The console script."""
+    if sys.argv[1:] == ["--version"]:  # works without the extra, and at once
+        sys.stdout.write(f"hybrid-infer {VERSION}\n")
+        return
+    for stream in (sys.stdout, sys.stderr):
+        # A model may write what a terminal cannot: better a question mark than a lost answer.
+        getattr(stream, "reconfigure", lambda **_: None)(errors="replace")
+    try:
+        from hybrid_infer.cli.app import app
+    except ModuleNotFoundError as error:
+        if error.name not in ("typer", "rich"):
+            raise
+        sys.exit('the command line needs typer and rich: pip install "hybrid-infer[cli]"')
+    app(prog_name="hybrid-infer")

@@ -1,0 +1,134 @@
+"""`hybrid-infer call`: one call, to try a mode."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from hybrid_infer.calls.call import Mode
+from hybrid_infer.cli.config import Config, config_file
+from hybrid_infer.cli.terminal import AsJson, dollars, note, write_json
+
+if TYPE_CHECKING:
+    from hybrid_infer.calls.chat import ChatCompletion
+    from hybrid_infer.calls.hybrid import Hybrid
+    from hybrid_infer.calls.money import Cost
+    from hybrid_infer.streams import Stream
+
+
+def call(
+    prompt: Annotated[
+        list[str], typer.Argument(metavar="PROMPT...", help="What to ask; - stands for standard input.")
+    ],
+    mode: Annotated[
+        Mode | None, typer.Option(help="Where to run it, instead of the mode of your settings.")
+    ] = None,
+    model: Annotated[
+        str | None, typer.Option(help="A model of your settings, or the provider's own name of one.")
+    ] = None,
+    stream: Annotated[
+        bool | None,
+        typer.Option("--stream/--no-stream", help="Print the answer as it comes; the default in a terminal."),
+    ] = None,
+    system: Annotated[str | None, typer.Option(metavar="TEXT", help="The system message.")] = None,
+    max_tokens: Annotated[int | None, typer.Option(min=1, help="Most tokens of the answer.")] = None,
+    as_json: AsJson = False,
+    config: Config = None,
+) -> None:
+    """Ask a model, print its answer, and on stderr what the call took.
+
+    The answer comes in one piece if stdout is not a terminal.
+    """
+    from hybrid_infer.client import Client
+
+    messages = [{"role": "user", "content": _text(prompt)}]
+    if system is not None:
+        messages.insert(0, {"role": "system", "content": system})
+    live = stream if stream is not None else sys.stdout.isatty() and not as_json
+    with Client(mode=mode, model=model, config=config_file(config)) as client:
+        create = client.chat.completions.create
+        if live:
+            completion = _follow(
+                create(messages=messages, stream=True, max_tokens=max_tokens), show=not as_json
+            )
+        else:
+            completion = create(messages=messages, max_tokens=max_tokens)
+    answer = completion.choices[0].message.content or ""
+    if as_json:
+        usage = completion.usage
+        write_json(
+            {
+                "text": answer,
+                "usage": None if usage is None else usage.model_dump(mode="json", exclude_none=True),
+                "hybrid": hybrid_json(completion.hybrid),
+            }
+        )
+        return
+    if not live:
+        typer.echo(answer)
+    if completion.choices[0].finish_reason == "length":
+        note("warning: the answer was cut off: it reached its most tokens")
+    for warning in completion.hybrid.warnings:
+        note(f"warning: {warning}")
+    note(summary(completion.hybrid))
+
+
+def _text(words: list[str]) -> str:
+    """The prompt, what stands on standard input included.
+
+    Raises:
+        typer.BadParameter: there is nothing to ask.
+    """
+    text = " ".join(sys.stdin.read() if word == "-" else word for word in words).strip()
+    if not text:
+        raise typer.BadParameter("there is nothing to ask: it is empty", param_hint="PROMPT")
+    return text
+
+
+def _follow(stream: Stream, *, show: bool) -> ChatCompletion:
+    """Read a stream to its end, printed as it comes if `show`."""
+    with stream:
+        try:
+            for chunk in stream:
+                for choice in chunk.choices:
+                    if show and choice.delta.content:
+                        typer.echo(choice.delta.content, nl=False)
+        finally:
+            if show:
+                typer.echo()
+    return stream.final()
+
+
+def summary(hybrid: Hybrid) -> str:
+    """What a call took, in one line."""
+    parts = [hybrid.target or "no target"]
+    if hybrid.latency is not None:
+        parts.append(f"{hybrid.latency:.2f} s")
+    if hybrid.time_to_first_token is not None:
+        parts.append(f"first token {hybrid.time_to_first_token:.2f} s")
+    if hybrid.cold_start:
+        parts.append(f"cold start {hybrid.cold_wait:.1f} s")
+    parts.append(f"{hybrid.attempts} attempt" + ("s" if hybrid.attempts != 1 else ""))
+    return " · ".join([*parts, _cost(hybrid.cost)])
+
+
+def _cost(cost: Cost) -> str:
+    if cost.amount is None:
+        return f"cost unknown: {cost.reason}"
+    source = ", ".join(str(part) for part in (cost.source, cost.priced_at) if part is not None)
+    about = f"about {dollars(cost.amount)}: {cost.reason}" if cost.estimated else dollars(cost.amount)
+    return f"{about} ({source})" if source else about
+
+
+def hybrid_json(hybrid: Hybrid) -> dict[str, Any]:
+    """`reply.hybrid` for JSON: numbers are numbers, dates ISO; the raw response is left out."""
+    from dataclasses import asdict, replace
+
+    shape = asdict(replace(hybrid, raw=None))
+    del shape["raw"]
+    cost = hybrid.cost
+    shape["cost"]["amount"] = None if cost.amount is None else float(cost.amount)
+    shape["cost"]["priced_at"] = None if cost.priced_at is None else cost.priced_at.isoformat()
+    return shape

@@ -1,0 +1,183 @@
+"""What `hybrid-infer doctor` looks at. Nothing here touches the network."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Literal
+
+from hybrid_infer.calls.call import MODES, Mode
+from hybrid_infer.cli.places import Place, places
+from hybrid_infer.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from hybrid_infer.settings import Settings
+
+State = Literal["ok", "missing", "problem"]
+
+EXTRAS: Mapping[str, tuple[str, ...]] = {
+    "aiohttp": ("aiohttp",),
+    "together": ("together",),
+    "modal": ("modal",),
+    "redis": ("redis",),
+    "cli": ("typer", "rich"),
+    "simulator": ("starlette", "uvicorn"),
+    "advice": ("numpy",),
+    "ray": ("ray",),
+}
+"""The extras of the package and the modules that each brings."""
+
+CREDENTIALS: Mapping[Mode, tuple[str, ...]] = {
+    "together-serverless": ("together_api_key",),
+    "together-dedicated": ("together_api_key",),
+    "modal": ("modal_key", "modal_secret", "modal_api_key"),
+    "openai-compatible": ("api_key",),
+}
+_OF_A_MODEL = (".api_key", ".key", ".secret")
+
+_PROXIES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
+_CERTIFICATES = ("SSL_CERT_FILE", "SSL_CERT_DIR")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Check:
+    """One finding.
+
+    Attributes:
+        state: a ``"problem"`` keeps the current mode from working; what is ``"missing"`` may be meant so.
+        fix: what to do, where there is something to do.
+    """
+
+    subject: str
+    state: State
+    finding: str
+    fix: str | None = None
+
+
+def python() -> Check:
+    version = ".".join(map(str, sys.version_info[:3]))
+    if sys.version_info >= (3, 11):
+        return Check(subject="python", state="ok", finding=version)
+    return Check(subject="python", state="problem", finding=version, fix="install Python 3.11 or newer")
+
+
+def extras() -> list[Check]:
+    return [_extra(name, modules) for name, modules in EXTRAS.items()]
+
+
+def _extra(name: str, modules: Sequence[str]) -> Check:
+    subject = f"extra {name}"
+    if all(find_spec(module) is not None for module in modules):
+        return Check(subject=subject, state="ok", finding="installed")
+    return Check(
+        subject=subject, state="missing", finding="not installed", fix=f'pip install "hybrid-infer[{name}]"'
+    )
+
+
+def settings_checks(config: Path | None) -> tuple[Settings | None, list[Check]]:
+    """The settings, if they are valid, and what there is to say about them."""
+    from hybrid_infer.settings import Settings
+
+    try:
+        settings = Settings.load(config=config)
+    except ConfigurationError as error:
+        return None, [
+            Check(subject="settings", state="problem", finding=problem, fix="correct or remove it")
+            for problem in error.problems
+        ]
+    file = config or os.environ.get("HYBRID_INFER_CONFIG")
+    said = f"valid, with the file {file}" if file else "valid, without a file"
+    simulate = "on: providers are simulated, no key is needed" if settings.simulate else "off"
+    return settings, [
+        Check(subject="settings", state="ok", finding=said),
+        Check(subject="simulate", state="ok", finding=simulate),
+    ]
+
+
+def mode_checks(settings: Settings, config: Path | None) -> list[Check]:
+    """For each mode, the current one first, whether it is configured and has credentials."""
+    found = places(settings)
+    modes = sorted(MODES, key=lambda mode: mode != settings.mode)
+    return [_mode(mode, settings, [p for p in found if p.mode == mode], config) for mode in modes]
+
+
+def _mode(mode: Mode, settings: Settings, found: Sequence[Place], config: Path | None) -> Check:
+    current = mode == settings.mode
+    subject = f"mode {mode}" + (" (current)" if current else "")
+    problem = _unusable(config) if current else None
+    usable = [place for place in found if place.problem is None]
+    if problem is None and usable:
+        where = "; ".join(str(p) if p.model is None else f"{p.model}: {p}" for p in usable)
+        return Check(subject=subject, state="ok", finding=f"{where}; {_credentials(mode, settings)}")
+    fixes = [problem] if problem else [place.problem for place in found if place.problem]
+    return Check(
+        subject=subject,
+        state="problem" if current else "missing",
+        finding="cannot be used" if current else "not configured",
+        fix="; ".join(dict.fromkeys(fixes)),
+    )
+
+
+def _unusable(config: Path | None) -> str | None:
+    """Why no client can be made with these settings; None if one can."""
+    from hybrid_infer.client import Client
+
+    try:
+        Client(config=config).close()
+    except ConfigurationError as error:
+        return str(error)
+    return None
+
+
+def _credentials(mode: Mode, settings: Settings) -> str:
+    """Which credentials of a mode are set, and by whom. Their values stay where they are."""
+    names = CREDENTIALS[mode]
+    sources = [
+        f"{row.name} from {row.source}"
+        for row in settings.explain()
+        if row.value == "set"
+        and (row.name in names or (f".{mode}." in row.name and row.name.endswith(_OF_A_MODEL)))
+    ]
+    if sources:
+        return f"credentials: {', '.join(sources)}"
+    return "no credential" + (
+        " needed: simulated" if settings.simulate else ": right for a server that wants none"
+    )
+
+
+def network_checks(environ: Mapping[str, str], settings: Settings | None) -> list[Check]:
+    """Proxies and certificates that the environment names. Simulated providers need neither."""
+    from hybrid_infer.transport.environment import proxy_for, tls_context
+
+    named = [name for small in _PROXIES for name in (small, small.upper()) if environ.get(name)]
+    found = [
+        Check(subject=f"proxy {name}", state="ok", finding=_without_password(environ[name])) for name in named
+    ]
+    trusted = ", ".join(f"{name}={environ[name]}" for name in _CERTIFICATES if environ.get(name))
+    origins = (
+        []
+        if settings is None
+        else [p.origin for p in places(settings) if p.mode == settings.mode and p.origin]
+    )
+    state: State = "missing" if settings is not None and settings.simulate else "problem"
+    try:
+        tls_context(environ)
+        found.append(Check(subject="certificates", state="ok", finding=trusted or "those of certifi"))
+        for origin in origins:
+            proxy_for(origin, environ)
+    except ConfigurationError as error:
+        found.append(
+            Check(subject="network", state=state, finding=str(error), fix="correct or unset the variable")
+        )
+    return found
+
+
+def _without_password(value: str) -> str:
+    """A proxy's address, the user and password before the @ left out."""
+    before, at, after = value.rpartition("@")
+    return f"{before.partition('://')[0]}://…@{after}" if "://" in before else f"…@{after}" if at else value

@@ -1,0 +1,42 @@
+"""`hybrid-infer simulate`: the simulated providers behind a real HTTP address."""
+
+from __future__ import annotations
+
+import shlex
+from typing import Annotated, Literal
+
+import typer
+
+from hybrid_infer.cli.terminal import note
+
+
+def simulate(
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Where to listen; 0 takes a free port.")] = 8300,
+    host: Annotated[str, typer.Option(help="The address to listen on.")] = "127.0.0.1",
+    seed: Annotated[int, typer.Option(min=0, help="Same seed and same calls, same behaviour.")] = 0,
+    speed: Annotated[float, typer.Option(help="Simulated seconds per real second, above 0.")] = 1.0,
+    dedicated: Annotated[
+        Literal["ready", "stopped", "starting"], typer.Option(help="How the dedicated endpoint is found.")
+    ] = "ready",
+) -> None:
+    """Serve the simulated providers over HTTP, for any client in any language, until Ctrl-C.
+
+    Stdout gets the variables to export and nothing else:
+
+    hybrid-infer simulate > simulator.env & sleep 1; . ./simulator.env
+    """
+    if speed <= 0:
+        raise typer.BadParameter("must be above 0", param_hint="--speed")
+    from hybrid_infer.simulator.server import exports, serve
+    from hybrid_infer.simulator.world import World
+
+    def ready(bound: int) -> None:
+        near = "127.0.0.1" if host in ("0.0.0.0", "::") else f"[{host}]" if ":" in host else host  # noqa: S104
+        for name, value in exports(bound, near).items():
+            typer.echo(f"export {name}={shlex.quote(value)}")
+        note(f"simulated providers at http://{near}:{bound}, {speed:g} × real time; Ctrl-C ends them")
+
+    try:
+        serve(World(seed=seed, dedicated=dedicated), host=host, port=port, speed=speed, ready=ready)
+    except KeyboardInterrupt:
+        note("")

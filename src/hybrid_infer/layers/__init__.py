@@ -1,0 +1,1 @@
+"""One concern a file. The order they stand in, and why, is in `hybrid_infer.assembly`."""

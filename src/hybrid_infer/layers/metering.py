@@ -1,0 +1,60 @@
+"""Metering: how long a call took and what all of its attempts cost together."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from datetime import date
+from typing import Protocol
+
+from hybrid_infer.calls.call import Attempt, Call, Service
+from hybrid_infer.calls.hybrid import Hybrid
+from hybrid_infer.calls.money import Cost
+from hybrid_infer.calls.reply import Ending, Facts, Reply
+from hybrid_infer.errors import APIError
+from hybrid_infer.runtime.base import Runtime
+
+log = logging.getLogger("hybrid_infer")
+
+
+class Prices(Protocol):
+    """What everything billed on behalf of one call adds up to."""
+
+    def cost(self, attempts: Sequence[Attempt], *, at: date) -> Cost: ...
+
+
+class Metering:
+    """Writes latency and cost into the Tally when the reply ends; on an error, into `error.hybrid`."""
+
+    def __init__(self, runtime: Runtime, prices: Prices) -> None:
+        self._runtime = runtime
+        self._prices = prices
+
+    async def __call__(self, call: Call, inner: Service) -> Reply:
+        tally = call.tally
+        tally.started = self._runtime.now()
+        tally.started_at = self._runtime.wall()
+        try:
+            reply = await inner(call)
+        except BaseException as error:
+            self._settle(call, None, error)
+            raise
+        facts = reply.facts
+
+        def end(ending: Ending) -> None:
+            self._settle(call, facts, ending.error)
+
+        reply.on_end(end)
+        return reply
+
+    def _settle(self, call: Call, facts: Facts | None, error: BaseException | None) -> None:
+        tally = call.tally
+        now = self._runtime.now()
+        tally.latency = now - tally.started
+        try:
+            tally.cost = self._prices.cost(tally.attempts, at=self._runtime.wall().date())
+        except Exception:  # a price table must not fail a call that was answered
+            log.warning("the cost of a call could not be worked out", exc_info=True)
+            tally.cost = Cost(amount=None, basis="unknown", reason="working out the cost failed; see the log")
+        if isinstance(error, APIError):
+            error.hybrid = Hybrid.of(call, facts)

@@ -1,0 +1,1 @@
+"""What things cost: dated, sourced prices, and the share of a machine that each call used."""

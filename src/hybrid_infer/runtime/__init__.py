@@ -1,0 +1,1 @@
+"""How waiting is done: the same words for threads, tasks and virtual time."""

@@ -1,0 +1,54 @@
+"""How names and values of settings are written for people, secrets left out."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Sequence
+
+from hybrid_infer.settings.options import Option
+
+_LONGEST = 80
+_BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
+
+
+def dotted(keys: Sequence[str]) -> str:
+    """A key as TOML writes it, e.g. ``models."llama-3.3".modal.url``."""
+    return ".".join(key if _BARE_KEY.fullmatch(key) else json.dumps(key) for key in keys)
+
+
+def assignment(where: str, value: object, option: Option) -> str:
+    """A setting and its value, e.g. ``HYBRID_INFER_TIMEOUT="soon"``; of a secret the name alone."""
+    if option.secret or not isinstance(value, str | int | float):
+        return where
+    if isinstance(value, bool):
+        return f"{where}={str(value).lower()}"
+    if isinstance(value, int) and value.bit_length() > 200:  # Python refuses to write out very long numbers
+        return where
+    text = json.dumps(_without_userinfo(value, option.address)) if isinstance(value, str) else repr(value)
+    return f"{where}={text if len(text) <= _LONGEST else text[:_LONGEST] + '…'}"
+
+
+def found(value: object) -> str:
+    """What stands where a table or a plain value belongs, without its content."""
+    return {dict: "a table", list: "a list", str: "text", bool: "true or false"}.get(
+        type(value), f"a {type(value).__name__}"
+    )
+
+
+def did_you_mean(wrong: str, known: Iterable[str]) -> str | None:
+    """The nearest of the known names, None where none is near."""
+    from difflib import get_close_matches  # needed on the way to an error only
+
+    names = list(known)
+    folded = {name.lower().replace("_", "-"): name for name in names}
+    near = get_close_matches(wrong.lower().replace("_", "-"), folded, n=1, cutoff=0.6)
+    return folded[near[0]] if near else None
+
+
+def _without_userinfo(text: str, address: bool) -> str:
+    if not address and "://" not in text:
+        return text
+    scheme, separator, rest = text.rpartition("://") if "://" in text else ("", "", text)
+    # The last @ first: a password may hold ? and #.
+    return scheme + separator + re.split(r"[?#]", rest.rpartition("@")[2])[0]

@@ -1,0 +1,176 @@
+"""Answers made from the request: no model is at work, and every text says so.
+
+Summaries and action items are sentences taken from the request. Other questions are quoted. JSON and tool
+calls cannot carry a remark; responses say it in the header ``x-simulated`` and in `system_fingerprint`.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from random import Random
+from typing import Literal
+
+from hybrid_infer.simulator import extracts
+from hybrid_infer.simulator.ask import Ask, Tool, cut
+from hybrid_infer.simulator.schemas import Material, fill
+
+SIMULATED = "(simulated)"
+
+Finish = Literal["stop", "length", "tool_calls"]
+
+_WANTS_ITEMS = re.compile(
+    r"\b(action items?|to-?dos?|commitments|follow-?ups?|next steps|who does what)\b", re.I
+)
+_WANTS_SUMMARY = re.compile(r"\b(summar\w+|minutes|tl;?dr|key points|recap|decisions?|gist)\b", re.I)
+_LONG = 600
+_QUOTE = 160
+_KEY_SENTENCES = 6
+_STEM = re.compile(r"[a-z]{3,}")
+_COMMON = frozenset(
+    "are call can for from get given how not now that the this use what which with you".split()  # noqa: SIM905
+)
+_CLOSINGS = (
+    "No model is at work here: a real one would answer now.",
+    "This text was made from your request alone; no model read it.",
+    "A model would know the answer. The simulator only knows how long it takes.",
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Choice:
+    """One answer, cut into tokens.
+
+    Attributes:
+        tokens: of the text, or of the arguments of the tool call.
+        tool: the name of the function to call; None for text.
+    """
+
+    tokens: tuple[str, ...]
+    tool: str | None
+    finish: Finish
+
+    @property
+    def text(self) -> str:
+        return "".join(self.tokens)
+
+
+def answer(ask: Ask, seed: int) -> tuple[Choice, ...]:
+    """The choices asked for. The same for the same seed and request."""
+    tool = _tool(ask)
+    if tool is not None:
+        arguments = json.dumps(fill(tool.parameters, Material(question=_question(ask), text=_question(ask))))
+        return tuple(_choice(arguments, ask, tool.name) for _ in range(ask.choices))
+    if ask.schema is not None:
+        text = json.dumps(_json(ask, ask.schema))
+        return tuple(_choice(text, ask) for _ in range(ask.choices))
+    start = Random(f"{seed} {_question(ask)}").randrange(len(_CLOSINGS))
+    return tuple(_choice(_text(ask, start + index), ask) for index in range(ask.choices))
+
+
+def _choice(text: str, ask: Ask, tool: str | None = None) -> Choice:
+    finish: Finish = "stop" if tool is None else "tool_calls"
+    ends = [at for stop in ask.stop if (at := text.find(stop)) >= 0] if tool is None else []
+    tokens = cut(text[: min(ends)] if ends else text)
+    if len(tokens) > ask.limit:
+        tokens, finish = tokens[: ask.limit], "length"
+    return Choice(tokens=tokens, tool=tool, finish=finish)
+
+
+def _question(ask: Ask) -> str:
+    """The last thing the user said."""
+    return next((m.text for m in reversed(ask.messages) if m.role == "user"), ask.messages[-1].text).strip()
+
+
+def _tool(ask: Ask) -> Tool | None:
+    """The function to call; on ``auto`` only if the question shares a word with it and no result is there."""
+    if not ask.tools or ask.tool == "none":
+        return None
+    named = next((tool for tool in ask.tools if tool.name == ask.tool), None)
+    if named is not None:
+        return named
+    question = _stems(_question(ask))
+    best = max(ask.tools, key=lambda tool: len(question & _stems(f"{tool.name} {tool.description}")))
+    if ask.tool == "required":
+        return best
+    if ask.messages[-1].role == "tool":
+        return None
+    return best if question & _stems(f"{best.name} {best.description}") else None
+
+
+def _stems(text: str) -> set[str]:
+    return {word[:5] for word in _STEM.findall(text.lower()) if word not in _COMMON}
+
+
+def _json(ask: Ask, schema: dict[str, object]) -> object:
+    whole = _whole(ask)
+    items = extracts.action_items(extracts.transcript(whole))
+    question = _question(ask)
+    if not schema:
+        return {"simulated": True, "answer": _text(ask, 0)}
+    rows = [
+        {
+            "owner|assignee|who|person|name|responsible": item.owner,
+            "due|deadline|when|date|by": item.due or "not said",
+            "task|action|item|what|title|description|text|todo": item.task,
+        }
+        for item in items
+    ]
+    return fill(
+        schema,
+        Material(question=question, text=_text(ask, 0), rows=rows, lines=[item.task for item in items]),
+    )
+
+
+def _whole(ask: Ask) -> str:
+    return "\n".join(
+        message.text for message in ask.messages if message.role in ("system", "developer", "user")
+    )
+
+
+def _text(ask: Ask, variant: int) -> str:
+    last = ask.messages[-1]
+    if last.role == "tool":
+        return f"{SIMULATED} The tool answered: “{_shortened(last.text)}”."
+    whole = _whole(ask)
+    said = extracts.transcript(whole)
+    wishes = extracts.without_transcript(whole) if said else whole
+    items, summary = _WANTS_ITEMS.search(wishes), _WANTS_SUMMARY.search(wishes)
+    if said:
+        parts = [_summary(said)] if summary or not items else []
+        parts += [_items(said)] if items else []
+        return f"{SIMULATED} " + "\n\n".join(parts)
+    if (summary or items) and len(whole) > _LONG:
+        texts = extracts.sentences(_question(ask) if len(_question(ask)) > _LONG else whole)
+        best = [texts[index] for index in extracts.weightiest(texts, _KEY_SENTENCES)]
+        return f"{SIMULATED} Key sentences of the text:\n" + "\n".join(f"- {text}" for text in best)
+    return f"{SIMULATED} You asked: “{_shortened(_question(ask))}” {_CLOSINGS[variant % len(_CLOSINGS)]}"
+
+
+def _summary(said: Sequence[extracts.Said]) -> str:
+    decided = extracts.decisions(said)
+    others = [entry for entry in said if entry not in decided and not entry.text.endswith("?")]
+    key = [others[index] for index in extracts.weightiest([entry.text for entry in others], _KEY_SENTENCES)]
+    speakers = list(dict.fromkeys(entry.speaker for entry in said))
+    lines = [f"Summary of a meeting of {', '.join(speakers)}, in their own words."]
+    if decided:
+        lines += ["", "Decisions:", *(_line(entry) for entry in decided)]
+    return "\n".join([*lines, "", "Key points:", *(_line(entry) for entry in key)])
+
+
+def _line(entry: extracts.Said) -> str:
+    return f"- {entry.speaker} [{entry.time}]: {entry.text}"
+
+
+def _items(said: Sequence[extracts.Said]) -> str:
+    found = extracts.action_items(said)
+    if not found:
+        return "Action items: nobody commits to anything in this transcript."
+    return "\n".join(["Action items:", *(f"- {item.owner} [{item.time}]: {item.task}" for item in found)])
+
+
+def _shortened(text: str) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= _QUOTE else f"{line[: _QUOTE - 1].rstrip()}…"

@@ -1,0 +1,124 @@
+"""Stream and AsyncStream: a live answer as users hold it."""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import Self
+
+from hybrid_infer.calls.call import Call
+from hybrid_infer.calls.chat import ChatCompletion, ChatCompletionChunk
+from hybrid_infer.calls.hybrid import Hybrid
+from hybrid_infer.calls.reply import Reply
+from hybrid_infer.errors import StreamError
+from hybrid_infer.runtime.step import step
+
+
+class _Held:
+    """What both kinds of stream hold."""
+
+    def __init__(self, call: Call, reply: Reply) -> None:
+        self._call = call
+        self._reply = reply
+
+    @property
+    def hybrid(self) -> Hybrid:
+        """What is known of the call so far; complete once the stream has ended."""
+        return Hybrid.of(self._call, self._reply.facts)
+
+    def _assembled(self) -> ChatCompletion:
+        completion: ChatCompletion | None = self._reply.final()
+        ending = self._reply.ending
+        if completion is None or ending is None or ending.abandoned or ending.error is not None:
+            raise StreamError(
+                "the stream was closed or broke before its end, so there is no complete answer",
+                partial=completion,
+                hint="what had come is in error.partial",
+            )
+        completion.hybrid = self.hybrid
+        return completion
+
+    def __del__(self) -> None:
+        self._reply.abandon()
+
+    def __repr__(self) -> str:
+        state = "open" if self._reply.ending is None else "ended"
+        return f"<{type(self).__name__} {self._call.operation} {state}>"
+
+
+class Stream(_Held):
+    """Chunks of an answer as they arrive. Close it, use it in `with`, or just drop it: it stops at once.
+
+    ```python
+    with client.chat.completions.create(messages=messages, stream=True) as stream:
+        for chunk in stream:
+            print(chunk.choices[0].delta.content or "", end="")
+    print(stream.hybrid.cost)
+    ```
+    """
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> ChatCompletionChunk:
+        """The next chunk.
+
+        Raises:
+            StreamError: the stream broke or was cut short; `partial` holds what had come.
+            DeadlineExceededError: the call's time is over; `partial` as above.
+        """
+        chunk: ChatCompletionChunk | None = step(self._reply.next())
+        if chunk is None:
+            raise StopIteration
+        return chunk
+
+    def final(self) -> ChatCompletion:
+        """Read to the end and return the whole answer.
+
+        Raises:
+            StreamError: it broke, was cut short or was closed before; `partial` holds what had come.
+        """
+        for _ in self:
+            pass
+        return self._assembled()
+
+    def close(self) -> None:
+        step(self._reply.aclose())
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+class AsyncStream(_Held):
+    """As `Stream`, with `async for`, `async with` and `await stream.close()`."""
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> ChatCompletionChunk:
+        """As `Stream.__next__`."""
+        chunk: ChatCompletionChunk | None = await self._reply.next()
+        if chunk is None:
+            raise StopAsyncIteration
+        return chunk
+
+    async def final(self) -> ChatCompletion:
+        """As `Stream.final`."""
+        async for _ in self:
+            pass
+        return self._assembled()
+
+    async def close(self) -> None:
+        await self._reply.aclose()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()

@@ -1,0 +1,108 @@
+"""What goes over the wire, and what carries it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+Headers = Sequence[tuple[str, str]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Origin:
+    """Scheme, host and port: what a credential belongs to and a connection leads to."""
+
+    scheme: str
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        default = {"http": 80, "https": 443}.get(self.scheme)
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{self.scheme}://{host}" + ("" if self.port == default else f":{self.port}")
+
+
+@dataclass(slots=True, kw_only=True)
+class WireRequest:
+    """One HTTP request. `path` starts with a slash and includes the query; header names are lower case.
+
+    The headers hold credentials, so they are not part of the repr.
+    """
+
+    method: str
+    origin: Origin
+    path: str
+    headers: Headers
+    body: bytes = b""
+
+    def __repr__(self) -> str:
+        return f"WireRequest({self.method} {self.origin}{self.path}, {len(self.body)} bytes)"
+
+
+class TransportError(Exception):
+    """No (complete) response. `sent` is False where the request certainly did not go out."""
+
+    def __init__(self, message: str, *, sent: bool, hint: str | None = None) -> None:
+        super().__init__(message)
+        self.sent = sent
+        self.hint = hint
+
+
+class TransportTimeout(TransportError):
+    """The moment given as `until`, or the connect timeout, passed. `connecting` tells which."""
+
+    def __init__(self, message: str, *, sent: bool, connecting: bool = False) -> None:
+        super().__init__(message, sent=sent)
+        self.connecting = connecting
+
+
+class WireResponse(Protocol):
+    """Status and headers are here; the body is read piece by piece, content encoding removed."""
+
+    @property
+    def status(self) -> int: ...
+
+    @property
+    def headers(self) -> Headers:
+        """Names in lower case."""
+        ...
+
+    async def read(self, until: float) -> bytes:
+        """The next bytes of the body, ``b""`` at its end.
+
+        Raises:
+            TransportTimeout: `until` passed, however many bytes drip in.
+            TransportError: the connection broke before the body was complete.
+        """
+        ...
+
+    async def aclose(self) -> None:
+        """Give the connection back, or close it where the body was not read to its end."""
+        ...
+
+    def abandon(self) -> None:
+        """Close at once from a finaliser, in any thread: takes no lock, waits for nothing."""
+        ...
+
+
+class Transport(Protocol):
+    """Carries requests. The blocking kind never suspends; the async kind belongs to one event loop."""
+
+    name: str
+    """What carries the bytes, for `describe()`, e.g. ``"httpcore"``."""
+
+    async def send(self, request: WireRequest, *, until: float) -> WireResponse:
+        """Send, and come back with the head of the response. Never follows redirects.
+
+        Args:
+            until: `Runtime.now()` at which waiting is over, over all of connecting, sending and reading.
+        """
+        ...
+
+    async def aclose(self) -> None: ...
+
+
+def header(headers: Headers, name: str) -> str | None:
+    """The first value of a header; `name` in lower case."""
+    return next((value for key, value in headers if key == name), None)

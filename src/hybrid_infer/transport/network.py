@@ -1,0 +1,274 @@
+"""Sockets that keep to a deadline at every read and write, as the network backend of `httpcore`."""
+
+from __future__ import annotations
+
+import select
+import socket
+import ssl
+import threading
+import weakref
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import httpcore
+
+from hybrid_infer.transport import failures
+from hybrid_infer.transport.base import Origin, TransportError
+from hybrid_infer.transport.environment import Proxy
+
+_SLICE = 65_536
+"""Bytes given to the socket at one time."""
+_LONGEST = 86_400.0 * 7
+"""Seconds; sockets take no more than 24 days, and no infinity."""
+_HEAD = 16_384
+"""Bytes a proxy may use to answer CONNECT."""
+
+_ALPN = "http/1.1"
+_now = threading.local()
+
+
+class Turn:
+    """One request, and how long its thread may wait at this moment.
+
+    `httpcore` hands its network backend a timeout for each operation, which a server that drips outlives. So the
+    thread notes the turn it takes before it goes in, and the sockets look here.
+    """
+
+    __slots__ = ("_connect_by", "clock", "connect_timeout", "origin", "proxy", "sent", "until")
+
+    def __init__(
+        self,
+        *,
+        clock: Callable[[], float],
+        until: float,
+        connect_timeout: float,
+        origin: Origin,
+        proxy: Proxy | None,
+    ) -> None:
+        self.clock = clock
+        self.until = until
+        self.connect_timeout = connect_timeout
+        self.origin = origin
+        self.proxy = proxy
+        self.sent = False
+        self._connect_by: float | None = None
+
+    def take(self, until: float) -> None:
+        """From here on this thread waits for this request, until then."""
+        self.until = until
+        _now.turn = self
+
+    def left(self) -> float:
+        """Seconds that may be waited.
+
+        Raises:
+            TransportTimeout: none.
+        """
+        until = self.until if self._connect_by is None else min(self.until, self._connect_by)
+        seconds = until - self.clock()
+        if seconds <= 0:
+            raise self.over()
+        return min(seconds, _LONGEST)
+
+    def over(self) -> TransportError:
+        """The error of a wait that took too long."""
+        if self._connect_by is not None and self._connect_by < self.until:
+            return failures.slow_to_connect(self.origin, self.proxy, self.connect_timeout)
+        return failures.out_of_time(sent=self.sent)
+
+    def connect(self) -> None:
+        """A connection is being opened: the connect timeout counts."""
+        self._connect_by = self.clock() + self.connect_timeout
+
+    def connected(self) -> None:
+        """The connection is open: what is written now is the request."""
+        self._connect_by = None
+
+    def written(self) -> None:
+        self.sent = self.sent or self._connect_by is None
+
+
+def _turn() -> Turn:
+    turn: Turn = _now.turn
+    return turn
+
+
+class DeadlineStream(httpcore.NetworkStream):
+    """A connected socket. Closing it takes no lock, and may happen twice."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        self._socket = connection
+
+    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        turn = _turn()
+        self._socket.settimeout(turn.left())
+        try:
+            return self._socket.recv(max_bytes)
+        except TimeoutError:
+            raise turn.over() from None
+        except OSError as error:
+            raise httpcore.ReadError(error) from error
+
+    def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        turn = _turn()
+        turn.written()
+        rest = memoryview(buffer)
+        while rest:
+            self._socket.settimeout(turn.left())
+            try:
+                rest = rest[self._socket.send(rest[:_SLICE]) :]
+            except TimeoutError:
+                raise turn.over() from None
+            except OSError as error:
+                # httpcore then reads all the same: a server may answer before it took the whole request.
+                raise httpcore.WriteError(error) from error
+
+    def start_tls(
+        self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
+    ) -> httpcore.NetworkStream:
+        turn = _turn()
+        plain = self._socket
+        try:
+            plain.settimeout(turn.left())
+            self._socket = ssl_context.wrap_socket(plain, server_hostname=server_hostname)
+        except TimeoutError:
+            plain.close()
+            raise turn.over() from None
+        except OSError as error:
+            plain.close()
+            raise failures.not_secured(error, turn.origin) from None
+        except BaseException:
+            plain.close()
+            raise
+        turn.connected()
+        return self
+
+    def close(self) -> None:
+        self._socket.close()
+
+    def wake(self) -> None:
+        """End the wait of a thread that reads or writes here."""
+        try:
+            self._socket.shutdown(socket.SHUT_RDWR)
+        except OSError:
+            pass  # nobody is at the other end any more
+
+    def get_extra_info(self, info: str) -> Any:
+        if info == "is_readable":
+            return _readable(self._socket)
+        if info == "ssl_object":
+            return self._socket if isinstance(self._socket, ssl.SSLSocket) else None
+        return self._socket if info == "socket" else None
+
+    def __del__(self) -> None:
+        self._socket.close()
+
+
+class DeadlineBackend(httpcore.NetworkBackend):
+    """Opens connections, through the HTTP proxy of the turn where it has one."""
+
+    def __init__(self) -> None:
+        self._streams: weakref.WeakSet[DeadlineStream] = weakref.WeakSet()
+        self._guard = threading.Lock()
+
+    def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,
+        local_address: str | None = None,
+        socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
+    ) -> httpcore.NetworkStream:
+        turn = _turn()
+        turn.connect()
+        proxy = turn.proxy
+        stream = DeadlineStream(_connected(proxy.host, proxy.port, turn) if proxy else _connected(host, port, turn))
+        with self._guard:
+            self._streams.add(stream)
+        try:
+            if turn.origin.scheme == "https":
+                if proxy is not None and not proxy.is_socks:
+                    _tunnel(stream, proxy, turn.origin)
+            elif proxy is None or not proxy.is_socks:
+                turn.connected()
+        except BaseException:
+            stream.close()
+            raise
+        return stream
+
+    def wake_all(self) -> None:
+        """End all waits on all connections."""
+        with self._guard:
+            streams = list(self._streams)
+        for stream in streams:
+            stream.wake()
+
+
+def _connected(host: str, port: int, turn: Turn) -> socket.socket:
+    """The first address of the name that accepts a connection.
+
+    An address that stays silent gets half of the time that is left while there are others to try.
+    """
+    try:
+        addresses = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError) as error:
+        raise failures.not_resolved(error, turn.origin, turn.proxy) from None
+    for more, (family, kind, protocol, _, address) in zip(
+        range(len(addresses) - 1, -1, -1), addresses, strict=True
+    ):
+        seconds = turn.left()
+        connection = socket.socket(family, kind, protocol)
+        try:
+            connection.settimeout(seconds / 2 if more else seconds)
+            connection.connect(address)
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        except TimeoutError:
+            connection.close()
+            if not more:
+                raise turn.over() from None
+        except OSError as error:
+            connection.close()
+            if not more:
+                raise failures.not_connected(error, turn.origin, turn.proxy) from None
+        except BaseException:
+            connection.close()
+            raise
+        else:
+            return connection
+    raise failures.not_connected(OSError("the name has no address"), turn.origin, turn.proxy)
+
+
+def _tunnel(stream: DeadlineStream, proxy: Proxy, origin: Origin) -> None:
+    """Ask the proxy to pass the connection on (RFC 9110, 9.3.6)."""
+    target = failures.place(origin)
+    lines = [f"CONNECT {target} HTTP/1.1", f"Host: {target}"]
+    if proxy.authorization is not None:
+        lines.append(f"Proxy-Authorization: {proxy.authorization}")
+    head = b""
+    try:
+        stream.write("".join(f"{line}\r\n" for line in [*lines, ""]).encode())
+        while b"\r\n\r\n" not in head:
+            # The proxy says nothing after its head before it is spoken to, so nothing of the server is lost.
+            piece = stream.read(_HEAD)
+            head += piece
+            if not piece or len(head) > _HEAD:
+                raise failures.proxy_refused(proxy, "it did not answer with HTTP")
+    except httpcore.NetworkError:
+        raise failures.proxy_refused(proxy, "it closed the connection") from None
+    version, _, answer = head.split(b"\r\n", 1)[0].decode("latin-1").partition(" ")
+    if not version.startswith("HTTP/1."):
+        raise failures.proxy_refused(proxy, "it did not answer with HTTP")
+    if not answer.startswith("2"):
+        raise failures.proxy_refused(proxy, answer)
+
+
+def _readable(connection: socket.socket) -> bool:
+    """Whether something has come, or the end: an idle connection where it has cannot be used again."""
+    number = connection.fileno()
+    if number < 0:
+        return True
+    if not hasattr(select, "poll"):
+        return bool(select.select([number], [], [], 0)[0])
+    poll = select.poll()
+    poll.register(number, select.POLLIN)
+    return bool(poll.poll(0))

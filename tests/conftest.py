@@ -1,0 +1,59 @@
+"""Colours, clocks and clean environments for all tests."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import os
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from hybrid_infer.runtime import virtual
+from hybrid_infer.runtime.step import step
+
+if TYPE_CHECKING:
+    from both import Making
+
+NOT_OURS = ("HYBRID_INFER_", "TOGETHER_", "MODAL_", "OPENAI_", "OTEL_")
+PROXIES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
+
+
+@pytest.fixture(autouse=True)
+def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No variable of the person who runs the tests reaches them."""
+    for name in list(os.environ):
+        if name.startswith(NOT_OURS) or name.lower() in PROXIES or name.startswith("SSL_CERT_"):
+            monkeypatch.delenv(name)
+
+
+@pytest.fixture(params=["sync", "async"])
+def colour(request: pytest.FixtureRequest) -> str:
+    value: str = request.param
+    return value
+
+
+@pytest.fixture
+def make(request: pytest.FixtureRequest, colour: str) -> Iterator[Making]:
+    """Makes clients of the colour at hand, in virtual time unless the test is marked `real_time`."""
+    from both import Making  # the tests of single rooms need none of what a client needs
+
+    yield Making(colour, real_time=request.node.get_closest_marker("real_time") is not None)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
+    """Runs test bodies that are coroutines: stepped for `[sync]`, in a loop for `[async]`."""
+    function: Any = pyfuncitem.obj
+    if not inspect.iscoroutinefunction(function):
+        return None
+    names = pyfuncitem._fixtureinfo.argnames
+    body = function(**{name: pyfuncitem.funcargs[name] for name in names})
+    if pyfuncitem.funcargs.get("colour", "async") == "sync":
+        step(body)
+    elif pyfuncitem.get_closest_marker("real_time") is not None:
+        asyncio.run(body)
+    else:
+        virtual.run(body)
+    return True
