@@ -24,6 +24,7 @@ LOCK_EXTRAS := --extra aiohttp --extra cli --extra simulator
 SOURCES := $(shell find src examples -type f ! -name '*.pyc')
 LONGEST := 400
 
+export NO_MKDOCS_2_WARNING := 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
 
@@ -43,7 +44,7 @@ lint: $(DEV)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/pyright --pythonpath $(BIN)/python
-	$(BIN)/lint-imports
+	$(BIN)/lint-imports --no-logo
 	@echo "no Python file above $(LONGEST) lines"
 	@awk 'FNR == $(LONGEST) + 1 { print FILENAME ": more than $(LONGEST) lines"; bad = 1 } END { exit bad }' \
 		$$(find src tests examples docs -name '*.py')

@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
+from backends.wire_samples import chat, target
 from hybrid_infer.calls.call import Attempt, Tally
 from hybrid_infer.calls.chat import ChatCompletion, ChatCompletionChunk, ChatOptions, Choice
 from hybrid_infer.calls.hybrid import Hybrid
 from hybrid_infer.calls.reply import Facts
-from backends.wire_samples import chat, target
 
 ANSWER: dict[str, Any] = {"id": "x", "choices": [{"message": {"content": "Hi"}, "finish_reason": "stop"}]}
 
@@ -106,7 +106,7 @@ def test_copies_keep_hybrid() -> None:
 
 
 def test_options_name_the_parameters_of_the_together_and_openai_packages() -> None:
-    """Code written for either package keeps its types; `extra_*`, `timeout` and `stream` are the client's own."""
+    """Code written for either package keeps its types; `timeout` and the like are the client's own."""
     from openai.resources.chat.completions import Completions as OpenAICompletions
     from together.resources.chat.completions import CompletionsResource as TogetherCompletions
 

@@ -81,27 +81,31 @@ def test_an_error_inside_a_success_is_that_error(body: Any, kind: type[APIError]
 
 
 @pytest.mark.parametrize(
-    ("usage", "known"),
+    ("details", "cached", "reasoning"),
     [
-        ({"prompt_tokens": 9, "completion_tokens": 2, "cached_tokens": 4}, {"cached_tokens": 4}),
-        (
-            {"prompt_tokens": 9, "completion_tokens": 2, "prompt_tokens_details": {"cached_tokens": 4}},
-            {"cached_tokens": 4},
-        ),
-        (
-            {
-                "prompt_tokens": 9,
-                "completion_tokens": 2,
-                "completion_tokens_details": {"reasoning_tokens": 1},
-            },
-            {"reasoning_tokens": 1},
-        ),
-        ({"prompt_tokens": 9, "total_tokens": 11, "prompt_tokens_details": None}, {}),
+        ({}, None, None),
+        ({"cached_tokens": 4}, 4, None),
+        ({"prompt_tokens_details": {"cached_tokens": 4}}, 4, None),
+        ({"completion_tokens_details": {"reasoning_tokens": 1}}, None, 1),
+        ({"prompt_tokens_details": None, "completion_tokens_details": {}}, None, None),
     ],
 )
-def test_usage(usage: dict[str, Any], known: dict[str, int]) -> None:
-    _, facts = together().decode(chat(), answer({**HI, "usage": usage}))
-    assert facts.usage == Usage(input_tokens=9, output_tokens=2, **known)
+def test_cached_and_reasoning_tokens_in_both_places(
+    details: dict[str, Any], cached: int | None, reasoning: int | None
+) -> None:
+    counted = {"prompt_tokens": 9, "completion_tokens": 2, "total_tokens": 11}
+    _, facts = together().decode(chat(), answer({**HI, "usage": {**counted, **details}}))
+    assert facts.usage == Usage(
+        input_tokens=9, output_tokens=2, cached_tokens=cached, reasoning_tokens=reasoning
+    )
+
+
+@pytest.mark.parametrize("missing", ["prompt_tokens", "completion_tokens"])
+def test_a_count_that_is_missing_follows_from_the_total(missing: str) -> None:
+    counted = {"prompt_tokens": 9, "completion_tokens": 2, "total_tokens": 11}
+    del counted[missing]
+    _, facts = together().decode(chat(), answer({**HI, "usage": counted}))
+    assert facts.usage == Usage(input_tokens=9, output_tokens=2)
 
 
 def test_missing_usage_is_estimated_beside_the_answer() -> None:

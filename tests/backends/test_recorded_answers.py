@@ -25,14 +25,14 @@ COMPLETE = [
 STREAMS = ["chat-stream-2025-02-eos", "chat-stream-2026-08", "chat-stream-2026-opencode"]
 
 TEXT = {
-    "chat-2024-06": " Why don't we ever hear secrets at a OpenTelemetry convention? Because it's an ex-spy place! "
-    "(I'll show myself out)",
-    "chat-2025-02-slow-eos": "Sure, here's a light-hearted joke for you:\n\nWhy did the developer decide to use "
-    "OpenTelemetry?\n\nBecause he wanted to trace the root of all his performance issues, and he heard OpenTelemetry "
-    "could help him log it all without losing his sanity!",
-    "chat-2026-08": "The sky appears blue because when sunlight enters Earth's atmosphere, it is scattered in all "
-    "directions by the tiny molecules of gases such as nitrogen and oxygen, with shorter, blue wavelengths being "
-    "scattered more than longer, red wavelengths.",
+    "chat-2024-06": " Why don't we ever hear secrets at a OpenTelemetry convention? Because it's an ex-spy "
+    "place! (I'll show myself out)",
+    "chat-2025-02-slow-eos": "Sure, here's a light-hearted joke for you:\n\nWhy did the developer decide to "
+    "use OpenTelemetry?\n\nBecause he wanted to trace the root of all his performance issues, and he heard "
+    "OpenTelemetry could help him log it all without losing his sanity!",
+    "chat-2026-08": "The sky appears blue because when sunlight enters Earth's atmosphere, it is scattered "
+    "in all directions by the tiny molecules of gases such as nitrogen and oxygen, with shorter, blue "
+    "wavelengths being scattered more than longer, red wavelengths.",
     "chat-tools-2025-02": None,
     "chat-tools-2026-08": None,
     "chat-stream-2026-08": "1, 2, 3, 4, 5.",

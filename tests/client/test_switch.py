@@ -90,7 +90,7 @@ async def test_a_thousand_calls_in_flight_end_where_they_began(make: Making) -> 
     old = ScriptedTransport([streamed(delta("Hel"), 5.0, delta("lo"), delta(finish="stop"))])
     new = ScriptedTransport([said()])
     api = make(transports=[old, new], **ALL)
-    streams = [await api.stream() for _ in range(1000)]
+    streams = [await api.stream(timeout=86_400) for _ in range(1000)]
     await api.switch("modal")
     assert (await api.create()).hybrid.mode == "modal"
     assert len(new.sent) == 1

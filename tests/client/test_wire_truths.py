@@ -53,7 +53,7 @@ async def test_an_error_inside_a_success_is_an_error(make: Making) -> None:
     [
         ((delta("Hel"),), "cut short"),
         ((delta("Hel"), TransportError("connection reset", sent=True)), "connection reset"),
-        ((delta("Hel"), b"data: {broken\n\n", DONE), ""),
+        ((delta("Hel"), b"data: {broken\n\n", DONE), "broken"),
         ((delta("Hel"), b'data: {"error": {"message": "engine died"}}\n\n'), "engine died"),
         ((delta("Hel"), b'event: error\ndata: {"message": "engine died"}\n\n'), "engine died"),
     ],

@@ -52,7 +52,7 @@ class ModalBackend(OpenAIBackend):
         "proxy token, made with `modal workspace proxy-tokens create`; an account token (ak-…, as-…) is not "
         "one. A key of the engine itself goes into HYBRID_INFER_MODAL_API_KEY",
         PermissionDeniedError: "allow the proxy token in the Modal environment that the server runs in",
-        NotFoundError: "check the address, that the app is deployed, and the name of the model (see GET /v1/models)",
+        NotFoundError: "check the address, that the app is deployed, and the model's name (GET /v1/models)",
         RateLimitError: "all containers have the requests they take: send fewer at a time, or allow more",
         OverloadedError: "the engine has no room now: try later, or allow more containers",
         ColdError: "no container is running yet; this request starts one, unless the app is stopped",

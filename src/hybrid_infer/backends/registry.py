@@ -10,9 +10,9 @@ from dataclasses import dataclass
 
 from hybrid_infer.backends.base import Secret, address_of
 from hybrid_infer.backends.compatible import CompatibleBackend
-from hybrid_infer.backends.modal import SHARED_GATEWAY, ModalBackend
-from hybrid_infer.backends.openai_wire import OpenAIWire
-from hybrid_infer.backends.together import TogetherBackend, together_addresses
+from hybrid_infer.backends.modal import ModalBackend, is_shared_gateway
+from hybrid_infer.backends.openai_wire import OpenAIBackend
+from hybrid_infer.backends.together import CHAT_URL, OTHER_URL, TogetherBackend
 from hybrid_infer.calls.call import Basis, Mode
 from hybrid_infer.errors import ConfigurationError
 from hybrid_infer.settings import ModelTarget, Settings, reveal
@@ -24,7 +24,7 @@ from hybrid_infer.transport.base import Origin
 class Connection:
     """Where a model is reached in a mode, in whose words, and how that is paid."""
 
-    backend: OpenAIWire
+    backend: OpenAIBackend
     origin: Origin
     provider: str
     model: str | None
@@ -72,7 +72,7 @@ def _together(
             else f"{target.url} is not Together's own address, so TOGETHER_API_KEY is not sent there: "
             f"give [models.{name}] its own api_key for {mode}"
         )
-    chat, other = together_addresses(base)
+    chat, other = address_of(base or CHAT_URL), address_of(base or OTHER_URL)
     return Connection(
         backend=TogetherBackend(chat=chat, other=other, api_key=_secret(key)),
         origin=chat.origin,
@@ -119,7 +119,7 @@ def _modal(settings: Settings, target: ModelTarget, name: str | None) -> Connect
         origin=address.origin,
         provider="modal",
         model=target.model,
-        basis="tokens" if SHARED_GATEWAY.fullmatch(address.origin.host) else "machine-time",
+        basis="tokens" if is_shared_gateway(address) else "machine-time",
         priced_as=target.priced_as,
         gpu=target.gpu,
         gpus=target.gpus,

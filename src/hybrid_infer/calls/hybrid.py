@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from hybrid_infer.calls.call import Call, Mode
@@ -49,7 +49,7 @@ class Hybrid:
     why: tuple[str, ...]
     warnings: tuple[str, ...]
     request_id: str | None
-    raw: RawResponse | None
+    raw: RawResponse | None = field(repr=False)
 
     @classmethod
     def of(cls, call: Call, facts: Facts | None) -> Hybrid:

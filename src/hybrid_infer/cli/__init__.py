@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from io import TextIOWrapper
 
 from hybrid_infer.version import VERSION
 
@@ -14,7 +15,8 @@ def main() -> None:
         return
     for stream in (sys.stdout, sys.stderr):
         # A model may write what a terminal cannot: better a question mark than a lost answer.
-        getattr(stream, "reconfigure", lambda **_: None)(errors="replace")
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="replace")
     try:
         from hybrid_infer.cli.app import app
     except ModuleNotFoundError as error:

@@ -51,7 +51,7 @@ def root(
 ) -> None:
     """Inference on Together serverless, Together dedicated endpoints or Modal: change the mode, not the code.
 
-    Begin with `hybrid-infer demo`: it needs no key and no network. `hybrid-infer doctor` says what is missing for
+    Begin with the command demo: it needs no key and no network. The command doctor says what is missing for
     your own providers. HYBRID_INFER_SIMULATE=1 makes every command work without them.
     """
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 def call(
     prompt: Annotated[
-        list[str], typer.Argument(metavar="PROMPT...", help="What to ask; - stands for standard input.")
+        list[str], typer.Argument(metavar="PROMPT", help="What to ask; - stands for standard input.")
     ],
     mode: Annotated[
         Mode | None, typer.Option(help="Where to run it, instead of the mode of your settings.")
@@ -37,9 +37,9 @@ def call(
     as_json: AsJson = False,
     config: Config = None,
 ) -> None:
-    """Ask a model, print its answer, and on stderr what the call took.
+    """Ask a model, and see what the call took.
 
-    The answer comes in one piece if stdout is not a terminal.
+    The answer goes to stdout; mode, time and cost go to stderr. The answer comes in one piece if stdout is not a terminal.
     """
     from hybrid_infer.client import Client
 

@@ -23,7 +23,10 @@ Config = Annotated[
 
 
 def config_file(given: Path | None) -> Path | None:
-    """The file for `config=`. The one in the working directory is read by the command line alone, which says so."""
+    """The file for `config=`.
+
+    The one in the working directory is read by the command line alone, never by the library, and it says so.
+    """
     if given is not None or os.environ.get("HYBRID_INFER_CONFIG") or not HERE.is_file():
         return given
     note(f"reading ./{HERE}")

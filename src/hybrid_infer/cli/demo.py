@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from decimal import Decimal
@@ -46,7 +46,9 @@ class Example(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """What the calls of one mode took. Percentiles are of the calls that were answered; None where there are none.
+    """What the calls of one mode took.
+
+    Percentiles are of the calls that were answered; None where there are none.
 
     Attributes:
         cost_usd: of all calls; None where one of them has no known price.
@@ -70,10 +72,10 @@ def demo(
         int, typer.Option(min=0, help="Another seed, other random numbers; the same one, the same table.")
     ] = 0,
 ) -> None:
-    """Run one application in three modes and compare what its calls cost and how long they took.
+    """Run one application in three modes and compare.
 
-    Providers are simulated and time is virtual: it needs no key and no network, costs nothing and takes seconds.
-    Your own settings are left out of it.
+    The table tells for each mode what the calls cost and how long they took. Providers are simulated and time is virtual: it needs no key and no network, costs nothing and takes
+    seconds. Your own settings are left out of it.
     """
     example, path = load_example()
     with _without_settings():
@@ -146,7 +148,7 @@ def percentile(values: Sequence[float], share: int) -> float | None:
 
 
 @contextmanager
-def _without_settings() -> Iterator[None]:
+def _without_settings() -> Generator[None]:
     """The environment without the variables that set a client."""
     own = {name: value for name, value in os.environ.items() if name.startswith(OTHERS)}
     for name in own:
@@ -171,16 +173,16 @@ def _show(rows: Sequence[Row], path: Path) -> None:
             row.mode,
             str(row.calls),
             "unknown" if row.cost_usd is None else dollars(row.cost_usd),
-            *("–" if value is None else f"{value:.2f} s" for value in (row.p50_s, row.p95_s, row.ttft_p50_s)),
+            *("-" if value is None else f"{value:.2f} s" for value in (row.p50_s, row.p95_s, row.ttft_p50_s)),
             str(row.cold_starts),
             str(row.failed),
         )
     out = console()
     out.print(made)
     out.print(
-        "Simulated: no provider was called and nothing was paid. Time is virtual, so the waits above were not waited.\n"
-        "Together serverless is paid by token. On machines a call costs its share of their busy time; what they cost\n"
-        "while idle is not in the table.",
+        "Simulated: no provider was called, nothing was paid, and time is virtual: nobody waited this long.\n"
+        "Serverless is paid by token. On a machine a call costs its share of the busy time; what the\n"
+        "machine costs while it is idle is not in the table.",
         soft_wrap=True,
     )
     out.print(

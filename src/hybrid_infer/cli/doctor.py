@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from hybrid_infer.cli.checks import Check
     from hybrid_infer.settings import Settings
 
-MARKS = {"ok": "ok", "missing": "–", "problem": "!!"}
+MARKS = {"ok": "ok", "missing": "-", "problem": "!!"}
 
 
 def doctor(
@@ -26,9 +26,10 @@ def doctor(
     as_json: AsJson = False,
     config: Config = None,
 ) -> None:
-    """Check the installation, your settings and every mode, and say what to do about what is missing.
+    """Find what is missing, and how to mend it.
 
-    Exit code 1 if the current mode cannot work. Keys are never shown. Nothing is sent unless --online is given.
+    It looks at the installation, the settings and every mode. Exit code 1 if the current mode cannot work. Keys
+    are never shown, and without --online nothing leaves this machine.
     """
     from hybrid_infer.cli import checks
 

@@ -23,9 +23,10 @@ def explain(
     as_json: AsJson = False,
     config: Config = None,
 ) -> None:
-    """Show your settings and where each came from, where calls go in each mode, and what a call passes through.
+    """Show the settings, and where calls go.
 
-    Of secrets it shows whether they are set. Nothing is sent.
+    With each setting stands where it came from; then the place that each model has in each mode, and the stack
+    that a call passes in the current one. Of secrets it shows whether they are set. Nothing is sent.
     """
     from hybrid_infer.settings import Settings
 

@@ -39,7 +39,7 @@ class Place:
     def __str__(self) -> str:
         if self.problem is not None:
             return self.problem
-        machine = f" on {self.gpus} × {self.gpu}" if self.gpu is not None else ""
+        machine = f" on {self.gpus} x {self.gpu}" if self.gpu is not None else ""
         paid = f", paid by {self.paid_by}" if self.paid_by is not None else ""
         return f"{self.serves or 'the model that is served'} at {self.origin}{machine}{paid}"
 
@@ -49,7 +49,8 @@ def places(settings: Settings) -> Sequence[Place]:
     from hybrid_infer.assembly import simulated
 
     known = simulated(settings) if settings.simulate else settings
-    return [_place(known, name, mode) for name in (list(known.models) or [known.model]) for mode in MODES]
+    names: list[str | None] = [*known.models] or [known.model]
+    return [_place(known, name, mode) for name in names for mode in MODES]
 
 
 def _place(settings: Settings, name: str | None, mode: Mode) -> Place:

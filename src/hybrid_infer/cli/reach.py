@@ -41,7 +41,9 @@ def reach(origin: Origin, environ: Mapping[str, str], *, timeout: float) -> Chec
         fix = "check the address, and whether this machine has a network"
     except ssl.SSLCertVerificationError as error:
         finding = f"its certificate is not trusted: {error.verify_message}"
-        fix = "if a firewall or an authority of your own signs it, set SSL_CERT_FILE to that authority's certificate"
+        fix = (
+            "if a firewall or your own authority signs it, set SSL_CERT_FILE to that authority's certificate"
+        )
     except OSError as error:
         why = (
             "no answer in time" if isinstance(error, TimeoutError) else (error.strerror or str(error)).lower()

@@ -19,11 +19,14 @@ def simulate(
         Literal["ready", "stopped", "starting"], typer.Option(help="How the dedicated endpoint is found.")
     ] = "ready",
 ) -> None:
-    """Serve the simulated providers over HTTP, for any client in any language, until Ctrl-C.
+    """Serve the simulated providers over HTTP.
 
-    Stdout gets the variables to export and nothing else:
+    Any client in any language can talk to them, until Ctrl-C. Stdout gets the variables to export and nothing
+    else. To use them in the same shell:
 
-    hybrid-infer simulate > simulator.env & sleep 1; . ./simulator.env
+    \b
+    hybrid-infer simulate > simulator.env &
+    sleep 2; . ./simulator.env
     """
     if speed <= 0:
         raise typer.BadParameter("must be above 0", param_hint="--speed")
@@ -34,7 +37,7 @@ def simulate(
         near = "127.0.0.1" if host in ("0.0.0.0", "::") else f"[{host}]" if ":" in host else host  # noqa: S104
         for name, value in exports(bound, near).items():
             typer.echo(f"export {name}={shlex.quote(value)}")
-        note(f"simulated providers at http://{near}:{bound}, {speed:g} × real time; Ctrl-C ends them")
+        note(f"simulated providers at http://{near}:{bound}, {speed:g} times real time; Ctrl-C ends them")
 
     try:
         serve(World(seed=seed, dedicated=dedicated), host=host, port=port, speed=speed, ready=ready)

@@ -24,7 +24,8 @@ Finish = Literal["stop", "length", "tool_calls"]
 _WANTS_ITEMS = re.compile(
     r"\b(action items?|to-?dos?|commitments|follow-?ups?|next steps|who does what)\b", re.I
 )
-_WANTS_SUMMARY = re.compile(r"\b(summar\w+|minutes|tl;?dr|key points|recap|decisions?|gist)\b", re.I)
+_WANTS_SUMMARY = re.compile(r"\b(summar\w+|minutes|tl;?dr|key points|recap|gist)\b", re.I)
+_WANTS_DECISIONS = re.compile(r"\bdecisions?\b", re.I)
 _LONG = 600
 _QUOTE = 160
 _KEY_SENTENCES = 6
@@ -137,27 +138,32 @@ def _text(ask: Ask, variant: int) -> str:
     whole = _whole(ask)
     said = extracts.transcript(whole)
     wishes = extracts.without_transcript(whole) if said else whole
-    items, summary = _WANTS_ITEMS.search(wishes), _WANTS_SUMMARY.search(wishes)
+    wanted = [wish.search(wishes) for wish in (_WANTS_SUMMARY, _WANTS_DECISIONS, _WANTS_ITEMS)]
+    summary, decisions, items = wanted
     if said:
-        parts = [_summary(said)] if summary or not items else []
+        parts = [_key_points(said)] if summary or not any(wanted) else []
+        parts += [_decisions(said)] if decisions or parts else []
         parts += [_items(said)] if items else []
         return f"{SIMULATED} " + "\n\n".join(parts)
-    if (summary or items) and len(whole) > _LONG:
+    if any(wanted) and len(whole) > _LONG:
         texts = extracts.sentences(_question(ask) if len(_question(ask)) > _LONG else whole)
         best = [texts[index] for index in extracts.weightiest(texts, _KEY_SENTENCES)]
         return f"{SIMULATED} Key sentences of the text:\n" + "\n".join(f"- {text}" for text in best)
     return f"{SIMULATED} You asked: “{_shortened(_question(ask))}” {_CLOSINGS[variant % len(_CLOSINGS)]}"
 
 
-def _summary(said: Sequence[extracts.Said]) -> str:
-    decided = extracts.decisions(said)
-    others = [entry for entry in said if entry not in decided and not entry.text.endswith("?")]
-    key = [others[index] for index in extracts.weightiest([entry.text for entry in others], _KEY_SENTENCES)]
-    speakers = list(dict.fromkeys(entry.speaker for entry in said))
-    lines = [f"Summary of a meeting of {', '.join(speakers)}, in their own words."]
-    if decided:
-        lines += ["", "Decisions:", *(_line(entry) for entry in decided)]
-    return "\n".join([*lines, "", "Key points:", *(_line(entry) for entry in key)])
+def _key_points(said: Sequence[extracts.Said]) -> str:
+    told = [entry for entry in said if not entry.text.endswith("?") and not extracts.is_decision(entry.text)]
+    key = [told[index] for index in extracts.weightiest([entry.text for entry in told], _KEY_SENTENCES)]
+    speakers = ", ".join(dict.fromkeys(entry.speaker for entry in said))
+    return "\n".join(
+        [f"Summary of a meeting of {speakers}, in their own words.", "", "Key points:", *map(_line, key)]
+    )
+
+
+def _decisions(said: Sequence[extracts.Said]) -> str:
+    decided = [entry for entry in said if extracts.is_decision(entry.text)]
+    return "\n".join(["Decisions:", *map(_line, decided)]) if decided else "Decisions: none was found."
 
 
 def _line(entry: extracts.Said) -> str:
@@ -167,7 +173,7 @@ def _line(entry: extracts.Said) -> str:
 def _items(said: Sequence[extracts.Said]) -> str:
     found = extracts.action_items(said)
     if not found:
-        return "Action items: nobody commits to anything in this transcript."
+        return "Action items: none was found."
     return "\n".join(["Action items:", *(f"- {item.owner} [{item.time}]: {item.task}" for item in found)])
 
 

@@ -36,10 +36,10 @@ _NOBODY = frozenset(("He", "I", "It", "She", "That", "They", "This", "We", "You"
 _DULL = frozenset(
     re.findall(
         r"\w+",
-        """about after again also because before being could every first from going have here into just know like
-        little make more most much need only other over really right same should some something still than that
-        their them then there these they thing things think this those very want well were what when where which
-        while will with would year yeah your""",
+        """about after again also because before being could every first from going have here into just know
+        like little make more most much need only other over really right same should some something still
+        than that their them then there these they thing things think this those very want well were what
+        when where which while will with would year yeah your""",
     )
 )
 
@@ -83,9 +83,9 @@ def sentences(text: str) -> list[str]:
     return [part for part in parts if part]
 
 
-def decisions(said: Sequence[Said]) -> list[Said]:
-    """Sentences in which something is decided."""
-    return [entry for entry in said if _DECISION.search(entry.text) and not entry.text.endswith("?")]
+def is_decision(text: str) -> bool:
+    """Whether something is decided in this sentence."""
+    return _DECISION.search(text) is not None and not text.endswith("?")
 
 
 def action_items(said: Sequence[Said]) -> list[Item]:

@@ -1,8 +1,8 @@
 """Modal: a server at ``*.modal.direct`` that starts containers on demand and stops idle ones.
 
 There is no queue: without a ready container the answer is 503 at once, and the refused request starts one;
-above the containers' concurrency it is 429 (Modal docs, servers, 2026-10). Containers are paid from their start
-to their stop, the cold start and the idle time before the stop included.
+above the containers' concurrency it is 429 (Modal docs, servers, 2026-10). Containers are paid from their
+start to their stop, the cold start and the idle time before the stop included.
 """
 
 from __future__ import annotations

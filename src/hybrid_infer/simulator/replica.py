@@ -6,10 +6,10 @@ iterations and ``W = alpha*I + O*(beta + gamma*(I + O/2))`` seconds of work of i
 ``w_j = W/K``. Its first token comes with the first iteration after those of its prompt. Alone it takes
 ``K*tau0 + W``.
 
-Source of the form: OCI's published sweep of Llama-3.3-70B from 1 to 128 concurrent requests, which is linear in
-the batch (R2 0.99996). Rows: alpha, beta and gamma fitted to NVIDIA's TensorRT-LLM performance overview v1.0
-(commit 00f37686; ten input/output lengths); ``tau0 = weights / (0.75 * memory bandwidth) + 3 ms`` is an
-assumption that gives OCI's measured 16.9 ms for 70B on two H100.
+Source of the form: OCI's published sweep of Llama-3.3-70B from 1 to 128 concurrent requests, which is
+linear in the batch (R2 0.99996). Rows: alpha, beta and gamma fitted to NVIDIA's TensorRT-LLM performance
+overview v1.0 (commit 00f37686; ten input/output lengths); ``tau0 = weights / (0.75 * memory bandwidth) +
+3 ms`` is an assumption that gives OCI's measured 16.9 ms for 70B on two H100.
 """
 
 from __future__ import annotations

@@ -34,7 +34,7 @@ class Material:
 
 
 def fill(schema: Mapping[str, Any], material: Material) -> Any:
-    """A value for the schema. Only types, properties, items, sizes, enum, const and references are looked at."""
+    """A value for the schema: its types, properties, items, sizes, enum, const and references are heeded."""
     return _Filling(material, schema).value(schema, "", {}, _DEEPEST)
 
 

@@ -13,6 +13,9 @@ from hybrid_infer.transport.environment import Proxy
 _UNKNOWN_ISSUER = frozenset((18, 19, 20, 21))
 """X509_V_ERR codes of a chain that ends in nothing trusted (OpenSSL 3, x509_vfy.h)."""
 
+_ENDED = ("disconnected without", "without sending complete", "not enough data", "is not completed")
+"""How h11 and aiohttp say that the connection ended too early."""
+
 
 def not_connected(cause: BaseException, origin: Origin, proxy: Proxy | None) -> TransportError:
     """Name, connection or TLS failed; `cause` may hide the error that says so among its own causes."""
@@ -26,6 +29,14 @@ def not_connected(cause: BaseException, origin: Origin, proxy: Proxy | None) -> 
     if proxy is None:
         return TransportError(f"cannot connect to {place(origin)}: {reason}", sent=False)
     return TransportError(f"cannot connect to the proxy {proxy}: {reason}", sent=False, hint=_see(proxy))
+
+
+def not_secured(cause: OSError, origin: Origin) -> TransportError:
+    """The TLS handshake failed."""
+    if isinstance(cause, ssl.SSLError):
+        return _tls_failed(cause, origin)
+    reason = _reason(cause) or _words(cause)
+    return TransportError(f"TLS handshake with {place(origin)} failed: {reason}", sent=False)
 
 
 def not_resolved(cause: OSError | UnicodeError, origin: Origin, proxy: Proxy | None) -> TransportError:
@@ -65,9 +76,11 @@ def lost(cause: BaseException | None, *, answering: bool) -> TransportError:
     )
 
 
-def not_http(reason: str) -> TransportError:
-    """What came is not an HTTP response."""
-    return TransportError(f"the answer is not valid HTTP: {reason}", sent=True)
+def broken(reason: str, *, answering: bool) -> TransportError:
+    """What came is not a whole HTTP response; `reason` in the words of the library that read it."""
+    if any(words in reason.lower() for words in _ENDED):
+        return lost(None, answering=answering)
+    return TransportError(f"the answer is not valid HTTP: {_lower(reason)}", sent=True)
 
 
 def bad_request() -> TransportError:

@@ -23,7 +23,6 @@ _LONGEST = 86_400.0 * 7
 _HEAD = 16_384
 """Bytes a proxy may use to answer CONNECT."""
 
-_ALPN = "http/1.1"
 _now = threading.local()
 
 
@@ -186,11 +185,10 @@ class DeadlineBackend(httpcore.NetworkBackend):
         with self._guard:
             self._streams.add(stream)
         try:
-            if turn.origin.scheme == "https":
-                if proxy is not None and not proxy.is_socks:
-                    _tunnel(stream, proxy, turn.origin)
-            elif proxy is None or not proxy.is_socks:
+            if turn.origin.scheme != "https":
                 turn.connected()
+            elif proxy is not None and not proxy.is_socks:
+                _tunnel(stream, proxy, turn.origin)
         except BaseException:
             stream.close()
             raise

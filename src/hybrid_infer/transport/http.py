@@ -1,0 +1,298 @@
+"""The transport of the blocking client: `httpcore`, whose every wait on the network ends at the deadline."""
+
+from __future__ import annotations
+
+import os
+import ssl
+import threading
+import weakref
+from collections.abc import Callable, Iterable, Iterator
+from importlib.util import find_spec
+from queue import Empty, SimpleQueue
+from typing import NoReturn
+
+import httpcore
+
+from hybrid_infer.errors import ClientClosedError, ConfigurationError
+from hybrid_infer.transport import failures
+from hybrid_infer.transport.base import Headers, Origin, TransportError, WireRequest
+from hybrid_infer.transport.encoding import Decode, decoding, read_headers, written
+from hybrid_infer.transport.environment import Limits, Proxy
+from hybrid_infer.transport.network import DeadlineBackend, DeadlineStream, Turn
+from hybrid_infer.transport.underway import Underway
+
+
+class HttpTransport:
+    """Blocking: its coroutines end without ever suspending. Safe to share between threads, and across a fork.
+
+    `until` is kept at every read and write: a server that drips does not outlive it. Resolving a name is the one
+    step the operating system does not let us bound.
+
+    Args:
+        clock: monotonic seconds, that of `until`.
+        proxy_for: the proxy on the way to an origin; asked once for each origin.
+        tls: makes the TLS settings; called at the first https request.
+    """
+
+    name = "httpcore"
+
+    def __init__(
+        self,
+        *,
+        clock: Callable[[], float],
+        limits: Limits,
+        proxy_for: Callable[[Origin], Proxy | None],
+        tls: Callable[[], ssl.SSLContext],
+    ) -> None:
+        self._clock = clock
+        self._limits = limits
+        self._proxy_for = proxy_for
+        self._tls = tls
+        self._proxies: dict[Origin, Proxy | None] = {}
+        self._closed = False
+        self.reopen()
+        _transports.add(self)
+
+    def reopen(self) -> None:
+        """Start with no connections, as a forked process must: those it inherits are its parent's."""
+        self._pools = _Pools(self._limits, self._tls)
+
+    async def send(self, request: WireRequest, *, until: float) -> HttpResponse:
+        """See `Transport.send`.
+
+        Raises:
+            TransportError, TransportTimeout: there is no response.
+            ConfigurationError: the proxy or the certificates that the environment names cannot be used.
+            ClientClosedError: after `aclose`.
+        """
+        if self._closed:
+            raise ClientClosedError("this client is closed; make a new one")
+        origin = request.origin
+        turn = Turn(
+            clock=self._clock,
+            until=until,
+            connect_timeout=self._limits.connect_timeout,
+            origin=origin,
+            proxy=self._proxy(origin),
+        )
+        pools = self._pools
+        pools.underway.sweep(_close)
+        pool = pools.pool(turn)
+        pools.take_place(turn)
+        try:
+            turn.take(until)
+            try:
+                response = pool.handle_request(_wire(request, turn.proxy))
+            except Exception as error:
+                _explain(error, turn, answering=False)
+            try:
+                headers = read_headers(response.headers)
+                return HttpResponse(pools, turn, response, headers, decoding(headers))
+            except BaseException:
+                response.close()
+                raise
+        except BaseException:
+            pools.give_place()
+            raise
+
+    async def aclose(self) -> None:
+        """Close all connections. Threads that wait on one get an error."""
+        self._closed = True
+        self._pools.close()
+
+    def _proxy(self, origin: Origin) -> Proxy | None:
+        try:
+            return self._proxies[origin]
+        except KeyError:
+            proxy = self._proxies[origin] = self._proxy_for(origin)
+            return proxy
+
+
+class HttpResponse:
+    """A response whose body is read from its connection. See `WireResponse`."""
+
+    __slots__ = ("_decode", "_pieces", "_pools", "_stream", "_turn", "headers", "status")
+
+    def __init__(
+        self, pools: _Pools, turn: Turn, response: httpcore.Response, headers: Headers, decode: Decode | None
+    ) -> None:
+        self.status: int = response.status
+        self.headers = headers
+        self._pools = pools
+        self._turn = turn
+        self._decode = decode
+        self._stream: DeadlineStream = response.extensions["network_stream"]
+        assert isinstance(response.stream, Iterable)
+        self._pieces: Iterator[bytes] | None = iter(response.stream)
+        pools.underway.hold(self, response)
+
+    async def read(self, until: float) -> bytes:
+        """See `WireResponse.read`."""
+        pieces, turn = self._pieces, self._turn
+        if pieces is None:
+            return b""
+        turn.take(until)
+        try:
+            while True:
+                turn.left()
+                piece = next(pieces, None)
+                data = piece or b"" if self._decode is None else self._decode(piece)
+                if piece is None:
+                    self._finish()
+                    return data
+                if data:
+                    return data
+        except Exception as error:
+            self._finish()
+            _explain(error, turn, answering=True)
+
+    async def aclose(self) -> None:
+        self._finish()
+
+    def abandon(self) -> None:
+        """See `WireResponse.abandon`. The pool hears of it with the next request."""
+        pools = self._pools
+        response = pools.underway.take(self)
+        if response is not None:
+            self._pieces = None
+            self._stream.close()
+            pools.underway.leave(response)
+            pools.give_place()
+
+    def _finish(self) -> None:
+        response = self._pools.underway.take(self)
+        if response is not None:
+            self._pieces = None
+            try:
+                response.close()
+            finally:
+                self._pools.give_place()
+
+    def __del__(self) -> None:
+        self.abandon()
+
+
+class _Pools:
+    """The connections of one process.
+
+    Places are counted here and not by `httpcore`, where a response left behind in a finaliser would keep its
+    place until the next request, and a thread that already waits would wait for nothing. A `SimpleQueue` may be
+    filled inside a finaliser.
+    """
+
+    def __init__(self, limits: Limits, tls: Callable[[], ssl.SSLContext]) -> None:
+        self.underway: Underway[httpcore.Response] = Underway()
+        self._limits = limits
+        self._tls = tls
+        self._backend = DeadlineBackend()
+        self._guard = threading.Lock()
+        self._pools: dict[tuple[bool, Proxy | None], httpcore.ConnectionPool] = {}
+        self._places: SimpleQueue[None] = SimpleQueue()
+        for _ in range(limits.max_connections):
+            self._places.put(None)
+
+    def take_place(self, turn: Turn) -> None:
+        """Wait until there is room for one more connection."""
+        try:
+            self._places.get(timeout=turn.left())
+        except Empty:
+            raise turn.over() from None
+
+    def give_place(self) -> None:
+        self._places.put(None)
+
+    def pool(self, turn: Turn) -> httpcore.ConnectionPool:
+        """The pool for this way to this kind of origin, made when it is first needed."""
+        secure = turn.origin.scheme == "https"
+        socks = turn.proxy if turn.proxy is not None and turn.proxy.is_socks else None
+        pool = self._pools.get((secure, socks))
+        if pool is None:
+            with self._guard:
+                pool = self._pools.get((secure, socks)) or self._make(secure, socks)
+                self._pools[secure, socks] = pool
+        return pool
+
+    def close(self) -> None:
+        self.underway.sweep(_close)
+        self._backend.wake_all()
+        with self._guard:
+            pools = list(self._pools.values())
+        for pool in pools:
+            pool.close()
+
+    def _make(self, secure: bool, socks: Proxy | None) -> httpcore.ConnectionPool:
+        context = self._tls() if secure else None
+        if socks is None:
+            return httpcore.ConnectionPool(
+                ssl_context=context,
+                max_connections=None,
+                max_keepalive_connections=self._limits.max_keepalive,
+                keepalive_expiry=self._limits.keepalive_expiry,
+                network_backend=self._backend,
+            )
+        if find_spec("socksio") is None:
+            raise ConfigurationError(
+                f'{socks.variable}: a SOCKS proxy needs one more package: pip install "httpx[socks]"'
+            )
+        return httpcore.SOCKSProxy(
+            socks.url,
+            proxy_auth=socks.auth,
+            ssl_context=context,
+            max_connections=None,
+            max_keepalive_connections=self._limits.max_keepalive,
+            keepalive_expiry=self._limits.keepalive_expiry,
+            network_backend=self._backend,
+        )
+
+
+def _wire(request: WireRequest, proxy: Proxy | None) -> httpcore.Request:
+    """The request as `httpcore` takes it.
+
+    A proxy for plain HTTP is sent the whole address (RFC 9112, 3.2.2).
+    """
+    origin, target = request.origin, request.path
+    names = {name for name, _ in request.headers}
+    headers = written(request.headers)
+    if "host" not in names:
+        headers.insert(0, (b"host", str(origin).partition("://")[2].encode()))
+    if "content-length" not in names and (request.body or request.method not in ("GET", "HEAD")):
+        headers.append((b"content-length", str(len(request.body)).encode()))
+    if proxy is not None and not proxy.is_socks and origin.scheme == "http":
+        target = f"{origin}{target}"
+        if proxy.authorization is not None:
+            headers.append((b"proxy-authorization", proxy.authorization.encode()))
+    url = httpcore.URL(scheme=origin.scheme, host=origin.host, port=origin.port, target=target)
+    return httpcore.Request(request.method, url, headers=headers, content=request.body)
+
+
+def _explain(error: Exception, turn: Turn, *, answering: bool) -> NoReturn:
+    """Raise what `error` means, in our words."""
+    if isinstance(error, TransportError):
+        raise error
+    if isinstance(error, httpcore.ProxyError) and turn.proxy is not None:
+        raise failures.proxy_refused(turn.proxy, str(error)) from None
+    if isinstance(error, httpcore.LocalProtocolError):
+        raise failures.bad_request() from None
+    if turn.proxy is not None and turn.proxy.is_socks and not turn.sent:
+        raise failures.proxy_refused(turn.proxy, "it did not answer with SOCKS5") from None
+    if isinstance(error, httpcore.RemoteProtocolError):
+        raise failures.broken(str(error), answering=answering) from None
+    if isinstance(error, httpcore.NetworkError):
+        raise failures.lost(error, answering=answering) from None
+    raise error
+
+
+def _close(response: httpcore.Response) -> None:
+    response.close()
+
+
+_transports: weakref.WeakSet[HttpTransport] = weakref.WeakSet()
+
+
+def _reopen_all() -> None:
+    for transport in _transports:
+        transport.reopen()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_reopen_all)
