@@ -9,7 +9,6 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from hybrid_infer.calls.call import MODES
 from hybrid_infer.settings import Option, Settings
 
 PAGE = Path(__file__).with_name("settings.md")
@@ -26,9 +25,9 @@ A setting is taken from the first of these that has it:
 3. the TOML file named by `config=` or `HYBRID_INFER_CONFIG`;
 4. the default.
 
-No `.env` is read, and no file is picked up unasked: a file can set addresses that receive keys. Everything wrong
-is told at once, in one `ConfigurationError`; a misspelt argument, variable or key is an error that names the
-nearest right one. `hybrid-infer explain` shows every value and where it came from.
+No `.env` is read, and no file is picked up unasked: a file can set addresses that receive keys. Everything
+wrong is told at once, in one `ConfigurationError`; a misspelt argument, variable or key is an error that
+names the nearest right one. `hybrid-infer explain` shows every value and where it came from.
 
 ```toml
 mode = "together-serverless"            # HYBRID_INFER_MODE=together-dedicated moves everything
@@ -46,7 +45,7 @@ modal               = { url = "https://acme--llm.us-east.modal.direct/v1", model
   `http://host/v1/` mean the same; any other path stays. A user name or password in an address is refused.
 - **Keys** are text or, as an argument, a function without arguments that returns it, asked at every use. They
   never show in messages, logs or `repr`.
-- A variable that is **empty** counts as not set where it is for a key or an address; elsewhere it is an error.
+- An **empty variable** counts as not set where it is for a key or an address; elsewhere it is an error.
 
 ## Keys and addresses belong to a mode
 
@@ -58,20 +57,20 @@ modal               = { url = "https://acme--llm.us-east.modal.direct/v1", model
 | `modal` | `modal_url` | `modal_api_key` |
 | `openai-compatible` | `base_url` | `api_key` |
 
-From the **environment** and the **file** they are those of `openai-compatible` and of no other mode. Otherwise
-one change of `HYBRID_INFER_MODE` would send the key of one provider to the address of another.
+From the **environment** and the **file** they are those of `openai-compatible` and of no other mode.
+Otherwise one change of `HYBRID_INFER_MODE` would send the key of one provider to the address of another.
 """
 
 MODELS = """\
 ## Models
 
-The application asks for a model by a name of its own, `[models.<name>]` says what that is in each mode:
-{modes}. A mode is given the provider's name of the model as text, or a table with the settings below. A model
-that is not listed is passed on as the provider's own name.
+The application asks for a model by a name of its own, and `[models.<name>]` says what that is in each mode.
+A mode is given the provider's name of the model as text, or a table with the settings below. A model that is
+not listed is passed on as the provider's own name.
 
-In variables names are upper case, and everything but letters and digits is `_`: `[models."llama-3.3"]` is reached
-by `HYBRID_INFER_MODELS__LLAMA_3_3__…`, and its mode `together-dedicated` by `…__TOGETHER_DEDICATED`. A name
-that no file and no argument has is taken in lower case.
+In variables names are upper case, and everything but letters and digits is `_`: `[models."llama-3.3"]` is
+reached by `HYBRID_INFER_MODELS__LLAMA_3_3__…`, and its mode `together-dedicated` by `…__TOGETHER_DEDICATED`.
+A name that no file and no argument has is taken in lower case.
 `HYBRID_INFER_MODELS__<NAME>__<MODE>=acme/assistant` is short for `…__<MODE>__MODEL=acme/assistant`.
 """
 
@@ -80,9 +79,7 @@ def page() -> str:
     options = Settings.options()
     client = [option for option in options if not option.name.startswith("models.")]
     models = [option for option in options if option.name.startswith("models.")]
-    modes = ", ".join(f"`{mode}`" for mode in MODES)
-    parts = [INTRODUCTION, "## All settings\n", table(client), MODELS.format(modes=modes), table(models)]
-    return "\n".join(parts)
+    return "\n".join([INTRODUCTION, "## All settings\n", table(client), MODELS, table(models)])
 
 
 def table(options: list[Option]) -> str:

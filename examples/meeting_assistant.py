@@ -97,13 +97,12 @@ def written(minutes: Minutes) -> str:
     text += ["\n".join(["", f"{name}:", *(f"- {item}" for item in items)]) for name, items in lists]
     if minutes.error is not None:
         text += ["", f"not complete: {minutes.error}"]
-    costs = [call.cost.amount for call in minutes.calls]
-    known = sum(cost for cost in costs if cost is not None)
-    cost = f"${known:.6f}" if None not in costs else f"at least ${known:.6f}, not every price is known"
+    unknown = next((call.cost.reason for call in minutes.calls if call.cost.amount is None), None)
+    known = sum(call.cost.amount for call in minutes.calls if call.cost.amount is not None)
+    cost = f"${known:.6f}" if unknown is None else f"cost unknown: {unknown}"
     seconds = sum(call.latency or 0.0 for call in minutes.calls)
-    return "\n".join(
-        [*text, "", f"[{len(costs)} calls to {minutes.calls[0].target}, {seconds:.1f} s, {cost}]", ""]
-    )
+    text += ["", f"[{len(minutes.calls)} calls to {minutes.calls[-1].target}, {seconds:.1f} s, {cost}]", ""]
+    return "\n".join(text)
 
 
 async def main() -> None:

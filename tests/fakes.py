@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -31,9 +31,7 @@ def completion(text: str = "It scatters.", **changes: Any) -> dict[str, Any]:
         "object": "chat.completion",
         "created": 1786077872,
         "model": "m",
-        "choices": [
-            {"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": text}}
-        ],
+        "choices": [{"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": text}}],
         "usage": {"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 15, "cached_tokens": 0},
         **changes,
     }
@@ -150,5 +148,3 @@ async def wait(runtime: Runtime, seconds: float, until: float) -> None:
     await runtime.sleep(min(seconds, left))
     if seconds > left:
         raise TransportTimeout("time is over", sent=True)
-
-

@@ -93,6 +93,7 @@ _HOMES = {
 _HOME = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = [
+    "MODES",
     "APIConnectionError",
     "APIError",
     "APIResponseError",
@@ -117,7 +118,6 @@ __all__ = [
     "HybridInferError",
     "InternalServerError",
     "InvalidCallError",
-    "MODES",
     "Mode",
     "NotFoundError",
     "OverloadedError",

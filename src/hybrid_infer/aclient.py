@@ -122,7 +122,12 @@ class AsyncChatCompletions:
     ) -> AsyncStream: ...
     @overload
     async def create(
-        self, *, messages: Iterable[Any], model: str | None = None, stream: bool, **options: Unpack[ChatArguments]
+        self,
+        *,
+        messages: Iterable[Any],
+        model: str | None = None,
+        stream: bool,
+        **options: Unpack[ChatArguments],
     ) -> ChatCompletion | AsyncStream: ...
 
     async def create(

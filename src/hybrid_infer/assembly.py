@@ -13,7 +13,7 @@ from hybrid_infer.backends.registry import connect
 from hybrid_infer.calls.call import Mode, Service, Target
 from hybrid_infer.layers.attempt import Attempts
 from hybrid_infer.layers.base import Layer, stack
-from hybrid_infer.layers.cold import Cold
+from hybrid_infer.layers.cold import PROBE_EVERY, Cold
 from hybrid_infer.layers.deadline import Deadline
 from hybrid_infer.layers.exchange import Exchange
 from hybrid_infer.layers.metering import Metering
@@ -92,7 +92,13 @@ class Assembly:
         parts = self._parts
         return (
             (
-                Cold(parts.runtime, target, exchange.probe, self._settings.cold_start_timeout),
+                Cold(
+                    parts.runtime,
+                    target,
+                    exchange.probe,
+                    timeout=self._settings.cold_start_timeout,
+                    every=PROBE_EVERY / (self._settings.simulate_speed if target.simulated else 1.0),
+                ),
                 "a cold machine is not an error: waiting for it is no attempt, and one call probes for all",
             ),
             (StreamsOnly(), "above attempts: the refused request and the stream are one each"),
@@ -218,4 +224,6 @@ def simulated(settings: Settings) -> Settings:
                 }
             ),
         )
-    return settings.model_copy(update={"models": models, "model": settings.model or next(iter(DEFAULT_MODELS))})
+    return settings.model_copy(
+        update={"models": models, "model": settings.model or next(iter(DEFAULT_MODELS))}
+    )

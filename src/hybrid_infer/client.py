@@ -140,7 +140,12 @@ class ChatCompletions:
     ) -> Stream: ...
     @overload
     def create(
-        self, *, messages: Iterable[Any], model: str | None = None, stream: bool, **options: Unpack[ChatArguments]
+        self,
+        *,
+        messages: Iterable[Any],
+        model: str | None = None,
+        stream: bool,
+        **options: Unpack[ChatArguments],
     ) -> ChatCompletion | Stream: ...
 
     def create(

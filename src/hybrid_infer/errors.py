@@ -44,7 +44,9 @@ class ConfigurationError(HybridInferError):
         self.problems = (problems,) if isinstance(problems, str) else tuple(problems)
         lines = self.problems
         super().__init__(
-            lines[0] if len(lines) == 1 else "\n".join(["several settings are wrong:", *(f"  - {p}" for p in lines)])
+            lines[0]
+            if len(lines) == 1
+            else "\n".join(["several settings are wrong:", *(f"  - {p}" for p in lines)])
         )
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -109,7 +111,7 @@ class APIError(HybridInferError):
         retry_after: float | None = None,
         partial: Any = None,
         retryable: bool | None = None,
-        billed: bool | None | str = "default",
+        billed: bool | str | None = "default",
     ) -> None:
         self.message = message
         self.where = where

@@ -119,6 +119,13 @@ def test_missing_usage_is_estimated_beside_the_answer() -> None:
     assert completion.usage is None
 
 
+def test_tool_calls_count_in_the_estimate() -> None:
+    tool_calls = [{"id": "a", "type": "function", "function": {"name": "time", "arguments": '{"a":1}'}}]
+    message = {"role": "assistant", "content": None, "tool_calls": tool_calls}
+    _, facts = compatible().decode(chat(), answer({"choices": [{"message": message}]}))
+    assert facts.usage == Usage(input_tokens=2, output_tokens=3, estimated=True)
+
+
 def test_credentials_are_not_repeated() -> None:
     backend = together()
     backend.encode(chat(), target())

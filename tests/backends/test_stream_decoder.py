@@ -200,6 +200,17 @@ def test_nothing_counts_after_the_end_mark() -> None:
     assert final.choices[0].message.content == "Hi"
 
 
+@pytest.mark.parametrize("mark", ["data:[DONE]\n\n", "data:  [DONE] \n\n", "data: [DONE]"])
+def test_the_end_mark_however_it_is_spaced(mark: str) -> None:
+    decoder, _ = streamed(sse(chunk("Hi"), mark, done=False))
+    assert decoder.done
+
+
+def test_a_refusal_is_kept() -> None:
+    _, final = streamed(sse(chunk(refusal="I "), chunk(refusal="won't"), chunk(None, "stop")))
+    assert final.choices[0].message.refusal == "I won't"
+
+
 def test_end_mark_without_finish_reason_is_a_proper_end() -> None:
     _, final = streamed(sse(chunk("Hi")))
     assert (final.choices[0].message.content, final.choices[0].finish_reason) == ("Hi", None)

@@ -6,13 +6,13 @@ import asyncio
 from typing import Any
 
 import pytest
+
 from both import Api, Making
 from fakes import Answer, ScriptedTransport, refused, said
-
 from hybrid_infer.errors import AuthenticationError, ColdError, DeadlineExceededError, OverloadedError
 from hybrid_infer.transport.base import WireRequest
 
-MODAL = {
+MODAL: dict[str, Any] = {
     "mode": "modal",
     "modal_url": "https://acme--llm.us-east.modal.direct",
     "modal_key": "wk-1",
@@ -125,7 +125,10 @@ async def test_a_prober_that_leaves_hands_over(make: Making) -> None:
 
 
 async def test_a_wrong_credential_is_never_polled(make: Making) -> None:
-    answers = [STARTING, Answer(401, (b"modal-http: missing credentials",), (("content-type", "text/plain"),))]
+    answers = [
+        STARTING,
+        Answer(401, (b"modal-http: missing credentials",), (("content-type", "text/plain"),)),
+    ]
     transport = ScriptedTransport(answers)
     with pytest.raises(AuthenticationError):
         await make(transport=transport, **MODAL).create()

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Any
 
 import pytest
+
 from both import Making
 from fakes import ScriptedTransport, delta, refused, said, streamed
-
 from hybrid_infer.errors import (
     APITimeoutError,
     DeadlineExceededError,
@@ -16,7 +17,7 @@ from hybrid_infer.errors import (
     InvalidCallError,
 )
 
-KEY = {"api_key": "k", "model": "m"}
+KEY: dict[str, Any] = {"api_key": "k", "model": "m"}
 
 
 async def test_a_slow_answer_ends_at_the_deadline(make: Making) -> None:

@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
-from both import Making
-from fakes import ScriptedTransport, hello, refused, said
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hybrid_infer.errors import APIConnectionError, APIError, BadRequestError, ColdError, InternalServerError
-from hybrid_infer.errors import RateLimitError
+from both import Making
+from fakes import ScriptedTransport, hello, refused, said
+from hybrid_infer.errors import (
+    APIConnectionError,
+    APIError,
+    BadRequestError,
+    ColdError,
+    InternalServerError,
+    RateLimitError,
+)
 from hybrid_infer.layers.retry import RetryPolicy
 from hybrid_infer.transport.base import TransportError
 
-KEY = {"api_key": "k", "model": "m"}
+KEY: dict[str, Any] = {"api_key": "k", "model": "m"}
 
 
 @pytest.mark.parametrize("retries", [0, 1, 2, 5])

@@ -5,14 +5,15 @@ from __future__ import annotations
 import asyncio
 import gc
 import warnings
+from typing import Any
 
 import pytest
+
 from both import ASK, Making
 from fakes import DONE, ScriptedTransport, delta, hello, streamed
-
 from hybrid_infer.errors import StreamError
 
-KEY = {"api_key": "k", "model": "m"}
+KEY: dict[str, Any] = {"api_key": "k", "model": "m"}
 
 
 def endless() -> ScriptedTransport:

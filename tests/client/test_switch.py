@@ -6,13 +6,13 @@ import asyncio
 from typing import Any
 
 import pytest
+
 from both import ASK, Making
 from fakes import ScriptedTransport, delta, said, streamed
-
-from hybrid_infer.runtime.step import step
 from hybrid_infer.errors import ClientClosedError, ConfigurationError, InvalidCallError
+from hybrid_infer.runtime.step import step
 
-ALL = {
+ALL: dict[str, Any] = {
     "together_api_key": "k",
     "modal_url": "https://acme--llm.us-east.modal.direct",
     "base_url": "http://localhost:11434",

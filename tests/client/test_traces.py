@@ -6,18 +6,18 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
-from both import Making
-from fakes import ScriptedTransport, completion, delta, hello, refused, said, streamed
 from opentelemetry import trace
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import SpanKind, StatusCode
 
+from both import Making
+from fakes import ScriptedTransport, completion, delta, hello, refused, said, streamed
 from hybrid_infer.errors import BadRequestError
 from hybrid_infer.telemetry import names
 
-KEY = {"api_key": "k-canary-secret", "model": "Qwen/Qwen3.5-9B"}
+KEY: dict[str, Any] = {"api_key": "k-canary-secret", "model": "Qwen/Qwen3.5-9B"}
 
 
 class Recorded:
@@ -166,7 +166,12 @@ async def test_no_secret_and_no_content_is_in_any_span_or_log(
     api = make(transport=transport, tracer_provider=recorded.provider, **KEY)
     messages = [{"role": "user", "content": "canary-prompt"}]
     await (await api.stream(messages=messages)).text()
-    seen = "".join(span.to_json() for span in recorded.spans) + caplog.text + repr(api.client) + api.client.describe()
+    seen = (
+        "".join(span.to_json() for span in recorded.spans)
+        + caplog.text
+        + repr(api.client)
+        + api.client.describe()
+    )
     assert "attempt" in caplog.text
     for canary in ("canary-secret", "canary-prompt", "Hello"):
         assert canary not in seen

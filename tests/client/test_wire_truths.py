@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
+
 from both import Making
 from fakes import DONE, USAGE, Answer, ScriptedTransport, completion, delta, hello, refused, said, streamed
-
 from hybrid_infer.errors import (
     APIError,
     APIResponseError,
@@ -17,7 +18,7 @@ from hybrid_infer.errors import (
 )
 from hybrid_infer.transport.base import TransportError
 
-KEY = {"api_key": "k", "model": "m", "max_retries": 0}
+KEY: dict[str, Any] = {"api_key": "k", "model": "m", "max_retries": 0}
 
 
 async def test_a_json_answer_to_a_stream_request_becomes_a_stream(make: Making) -> None:
@@ -120,7 +121,11 @@ async def test_a_redirect_within_the_origin_is_followed_as_modal_means_it(make: 
     again = Answer(303, (), (("location", "/v1/chat/completions?__modal_function_call_id=fc-1"),))
     transport = ScriptedTransport([again, again, said()])
     api = make(
-        transport=transport, mode="modal", modal_url="https://acme--llm.modal.run", modal_api_key="k", model="m"
+        transport=transport,
+        mode="modal",
+        modal_url="https://acme--llm.modal.run",
+        modal_api_key="k",
+        model="m",
     )
     reply = await api.create()
     assert reply.hybrid.attempts == 1
@@ -130,7 +135,9 @@ async def test_a_redirect_within_the_origin_is_followed_as_modal_means_it(make: 
     assert ("authorization", "Bearer k") in follow.headers
 
 
-@pytest.mark.parametrize("location", ["https://evil.example/", "//evil.example/x", "http://api-inference.together.ai/"])
+@pytest.mark.parametrize(
+    "location", ["https://evil.example/", "//evil.example/x", "http://api-inference.together.ai/"]
+)
 async def test_credentials_never_follow_a_redirect_to_another_origin(make: Making, location: str) -> None:
     transport = ScriptedTransport([Answer(307, (), (("location", location),)), said()])
     with pytest.raises(RedirectError) as caught:
@@ -154,7 +161,9 @@ async def test_unknown_fields_are_kept_and_hybrid_is_not_dumped(make: Making) ->
 async def test_unknown_options_pass_through_by_name(make: Making) -> None:
     transport = ScriptedTransport([said()])
     api = make(transport=transport, **KEY)
-    await api.create(temperature=0.5, brand_new=[1], extra_body={"x": {"y": 1}}, extra_headers={"X-Trace": "7"})
+    await api.create(
+        temperature=0.5, brand_new=[1], extra_body={"x": {"y": 1}}, extra_headers={"X-Trace": "7"}
+    )
     sent = transport.sent[0]
     assert sent.json["temperature"] == 0.5
     assert sent.json["brand_new"] == [1]
@@ -164,7 +173,9 @@ async def test_unknown_options_pass_through_by_name(make: Making) -> None:
 
 async def test_a_session_is_sent_in_each_modes_own_words(make: Making) -> None:
     transport = ScriptedTransport([said()])
-    api = make(transport=transport, modal_url="https://a--b.modal.direct", base_url="http://localhost:1", **KEY)
+    api = make(
+        transport=transport, modal_url="https://a--b.modal.direct", base_url="http://localhost:1", **KEY
+    )
     await api.create(session="s-1")
     assert transport.sent[-1].json["prompt_cache_key"] == "s-1"
     await api.create(session="s-1", mode="modal")

@@ -5,18 +5,19 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
-from importlib import metadata
 from typing import Any, TypeAlias, TypeGuard
 from urllib.parse import urlsplit
 
 from hybrid_infer.errors import ConfigurationError, InvalidCallError
 from hybrid_infer.transport.base import Origin
+from hybrid_infer.version import VERSION
 
 Secret: TypeAlias = Callable[[], str]
 """Asked anew for every request, so that a credential may change while the client lives."""
 
 HeaderPairs: TypeAlias = tuple[tuple[str, str], ...]
+
+USER_AGENT = f"hybrid-infer/{VERSION}"
 
 _NAME = re.compile(r"[!#$%&'*+.^_`|~0-9a-z-]+")
 _VALUE = re.compile(r"[\t\x20-\x7e]*")
@@ -156,12 +157,3 @@ def is_object(value: Any) -> TypeGuard[Mapping[str, Any]]:
 def is_array(value: Any) -> TypeGuard[Sequence[Any]]:
     """Whether a value is what JSON calls an array."""
     return isinstance(value, list | tuple)
-
-
-@cache
-def user_agent() -> str:
-    """``hybrid-infer/<version>``; without the version where the package is not installed."""
-    try:
-        return f"hybrid-infer/{metadata.version('hybrid-infer')}"
-    except metadata.PackageNotFoundError:
-        return "hybrid-infer"

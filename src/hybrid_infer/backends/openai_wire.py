@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 from pydantic_core import from_json, to_json
 
-from hybrid_infer.backends.base import Address, Credentials, checked_headers, is_array, is_object, user_agent
+from hybrid_infer.backends.base import USER_AGENT, Address, Credentials, checked_headers, is_array, is_object
 from hybrid_infer.backends.chat_answer import chunks_of, read_completion
 from hybrid_infer.backends.chat_stream import ChatDecoder
 from hybrid_infer.backends.error_body import ErrorBody
@@ -34,7 +34,7 @@ class OpenAIBackend:
     def __init__(self, address: Address, credentials: Credentials) -> None:
         self._address = address
         self._credentials = credentials
-        agent = ("user-agent", user_agent())
+        agent = ("user-agent", USER_AGENT)
         self._get_headers = (("accept", "application/json"), agent)
         self._json_headers = (("content-type", "application/json"), *self._get_headers)
         self._stream_headers = (("content-type", "application/json"), ("accept", "text/event-stream"), agent)

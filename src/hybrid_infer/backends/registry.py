@@ -56,10 +56,6 @@ def connect(mode: Mode, settings: Settings, name: str | None) -> Connection:
 def _together(
     settings: Settings, target: ModelTarget, name: str | None, *, basis: Basis, mode: Mode
 ) -> Connection:
-    if target.model is None:
-        raise ConfigurationError(
-            f"mode {mode} needs a model: give model= in the call or to the client, or set HYBRID_INFER_MODEL"
-        )
     base = target.url or settings.together_base_url
     key = target.api_key
     if key is None and _at_home(target.url, settings.together_base_url, TOGETHER_DOMAINS):
@@ -176,7 +172,7 @@ def _at_home(url: str | None, home: str | None, domains: tuple[str, ...]) -> boo
 
 
 def _simulated() -> str:
-    return "simulated"
+    return "simulated-credential"
 
 
 def _secret(secret: SecretSetting | None) -> Secret:

@@ -43,7 +43,11 @@ OWN = tuple(CallOptions.__annotations__)
 
 
 def chat_call(
-    defaults: Mapping[str, Any], messages: Iterable[Any], model: str | None, stream: bool, given: Mapping[str, Any]
+    defaults: Mapping[str, Any],
+    messages: Iterable[Any],
+    model: str | None,
+    stream: bool,
+    given: Mapping[str, Any],
 ) -> Call:
     """The Call for a chat completion.
 
@@ -109,8 +113,7 @@ _ALLOWED: Mapping[str, tuple[str, Callable[[Any], bool]]] = {
 def _messages(messages: object) -> list[Any]:
     if isinstance(messages, str | bytes | Mapping) or not isinstance(messages, Iterable):
         raise InvalidCallError(
-            f"messages: not a list of messages; give a list such as "
-            '[{"role": "user", "content": "Hello"}]'
+            'messages: not a list of messages; give a list such as [{"role": "user", "content": "Hello"}]'
         )
     return list(cast("Iterable[Any]", messages))
 

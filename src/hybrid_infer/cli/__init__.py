@@ -13,8 +13,8 @@ def main() -> None:
     if sys.argv[1:] == ["--version"]:  # works without the extra, and at once
         sys.stdout.write(f"hybrid-infer {VERSION}\n")
         return
-    for stream in (sys.stdout, sys.stderr):
-        # A model may write what a terminal cannot: better a question mark than a lost answer.
+    for stream in (sys.stdin, sys.stdout, sys.stderr):
+        # A terminal may not know what a model writes: better a question mark than a lost answer.
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="replace")
     try:

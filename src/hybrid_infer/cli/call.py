@@ -9,7 +9,7 @@ import typer
 
 from hybrid_infer.calls.call import Mode
 from hybrid_infer.cli.config import Config, config_file
-from hybrid_infer.cli.terminal import AsJson, dollars, note, write_json
+from hybrid_infer.cli.terminal import AsJson, decimals, note, write_json
 
 if TYPE_CHECKING:
     from hybrid_infer.calls.chat import ChatCompletion
@@ -39,7 +39,8 @@ def call(
 ) -> None:
     """Ask a model, and see what the call took.
 
-    The answer goes to stdout; mode, time and cost go to stderr. The answer comes in one piece if stdout is not a terminal.
+    The answer goes to stdout; mode, time and cost go to stderr. The answer comes in one piece if stdout is
+    not a terminal.
     """
     from hybrid_infer.client import Client
 
@@ -55,7 +56,8 @@ def call(
             )
         else:
             completion = create(messages=messages, max_tokens=max_tokens)
-    answer = completion.choices[0].message.content or ""
+    choice = completion.choices[0] if completion.choices else None
+    answer = (choice.message.content if choice is not None else None) or ""
     if as_json:
         usage = completion.usage
         write_json(
@@ -68,7 +70,7 @@ def call(
         return
     if not live:
         typer.echo(answer)
-    if completion.choices[0].finish_reason == "length":
+    if choice is not None and choice.finish_reason == "length":
         note("warning: the answer was cut off: it reached its most tokens")
     for warning in completion.hybrid.warnings:
         note(f"warning: {warning}")
@@ -118,7 +120,9 @@ def _cost(cost: Cost) -> str:
     if cost.amount is None:
         return f"cost unknown: {cost.reason}"
     source = ", ".join(str(part) for part in (cost.source, cost.priced_at) if part is not None)
-    about = f"about {dollars(cost.amount)}: {cost.reason}" if cost.estimated else dollars(cost.amount)
+    about = (
+        f"about ${decimals(cost.amount)}: {cost.reason}" if cost.estimated else f"${decimals(cost.amount)}"
+    )
     return f"{about} ({source})" if source else about
 
 

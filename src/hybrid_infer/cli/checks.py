@@ -107,17 +107,18 @@ def mode_checks(settings: Settings, config: Path | None) -> list[Check]:
 
 def _mode(mode: Mode, settings: Settings, found: Sequence[Place], config: Path | None) -> Check:
     current = mode == settings.mode
-    subject = f"mode {mode}" + (" (current)" if current else "")
+    mark = "current: " if current else ""
+    subject = f"mode {mode}"
     problem = _unusable(config) if current else None
     usable = [place for place in found if place.problem is None]
     if problem is None and usable:
-        where = "; ".join(str(p) if p.model is None else f"{p.model}: {p}" for p in usable)
-        return Check(subject=subject, state="ok", finding=f"{where}; {_credentials(mode, settings)}")
+        where = "; ".join(str(p) if p.model in (None, p.serves) else f"{p.model}: {p}" for p in usable)
+        return Check(subject=subject, state="ok", finding=f"{mark}{where}; {_credentials(mode, settings)}")
     fixes = [problem] if problem else [place.problem for place in found if place.problem]
     return Check(
         subject=subject,
         state="problem" if current else "missing",
-        finding="cannot be used" if current else "not configured",
+        finding=f"{mark}cannot be used" if current else "not configured",
         fix="; ".join(dict.fromkeys(fixes)),
     )
 

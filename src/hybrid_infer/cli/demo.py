@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Protocol, cast
 import typer
 
 from hybrid_infer.calls.call import Mode
-from hybrid_infer.cli.terminal import AsJson, console, dollars, table, write_json
+from hybrid_infer.cli.terminal import AsJson, console, decimals, write_json
 from hybrid_infer.errors import UsageError
 
 if TYPE_CHECKING:
@@ -74,8 +74,8 @@ def demo(
 ) -> None:
     """Run one application in three modes and compare.
 
-    The table tells for each mode what the calls cost and how long they took. Providers are simulated and time is virtual: it needs no key and no network, costs nothing and takes
-    seconds. Your own settings are left out of it.
+    The table tells for each mode what the calls cost and how long they took. Providers are simulated and time
+    is virtual: it needs no key and no network, costs nothing and takes seconds. Your settings do not count.
     """
     example, path = load_example()
     with _without_settings():
@@ -160,35 +160,38 @@ def _without_settings() -> Generator[None]:
 
 
 def _json(row: Row) -> dict[str, Any]:
-    shape = asdict(row)
-    shape["cost_usd"] = None if row.cost_usd is None else float(row.cost_usd)
-    return {name: round(value, 9) if isinstance(value, float) else value for name, value in shape.items()}
+    shape = {name: round(v, 6) if isinstance(v, float) else v for name, v in asdict(row).items()}
+    return {**shape, "cost_usd": None if row.cost_usd is None else float(row.cost_usd)}
 
 
 def _show(rows: Sequence[Row], path: Path) -> None:
-    numbers = ("calls", "cost USD", "p50", "p95", "first token p50", "cold starts", "failed")
-    made = table("mode", *numbers, right=numbers)
+    from rich.box import SIMPLE
+    from rich.table import Table
+
+    made = Table(box=SIMPLE, show_edge=False, padding=(0, 1, 0, 0))
+    made.add_column("mode", no_wrap=True)
+    for name in ("calls", "cost\nUSD", "p50\ns", "p95\ns", "first token\np50, s", "cold\nstarts", "failed"):
+        made.add_column(name, justify="right", no_wrap=True)
     for row in rows:
+        times = (row.p50_s, row.p95_s, row.ttft_p50_s)
         made.add_row(
             row.mode,
             str(row.calls),
-            "unknown" if row.cost_usd is None else dollars(row.cost_usd),
-            *("-" if value is None else f"{value:.2f} s" for value in (row.p50_s, row.p95_s, row.ttft_p50_s)),
+            "unknown" if row.cost_usd is None else decimals(row.cost_usd),
+            *("-" if value is None else f"{value:.2f}" for value in times),
             str(row.cold_starts),
             str(row.failed),
         )
     out = console()
     out.print(made)
     out.print(
-        "Simulated: no provider was called, nothing was paid, and time is virtual: nobody waited this long.\n"
+        "\nSimulated: no provider was called, nothing was paid, and nobody waited: time is virtual.\n"
         "Serverless is paid by token. On a machine a call costs its share of the busy time; what the\n"
-        "machine costs while it is idle is not in the table.",
-        soft_wrap=True,
+        "machine costs while it starts or is idle is not in the table."
     )
     out.print(
         "\nNext:\n"
         f"  the application      {path}\n"
         "  one call             HYBRID_INFER_SIMULATE=1 hybrid-infer call --mode modal Hello\n"
-        "  your own providers   hybrid-infer doctor",
-        soft_wrap=True,
+        "  your own providers   hybrid-infer doctor"
     )

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from hybrid_infer.cli.config import Config, config_file
-from hybrid_infer.cli.terminal import AsJson, console, table, write_json
+from hybrid_infer.cli.terminal import AsJson, console, write_json
 
 if TYPE_CHECKING:
     from hybrid_infer.cli.checks import Check
     from hybrid_infer.settings import Settings
 
-MARKS = {"ok": "ok", "missing": "-", "problem": "!!"}
+MARKS = {"ok": ("ok", "green"), "missing": ("-", "dim"), "problem": ("!!", "bold red")}
 
 
 def doctor(
@@ -28,8 +28,8 @@ def doctor(
 ) -> None:
     """Find what is missing, and how to mend it.
 
-    It looks at the installation, the settings and every mode. Exit code 1 if the current mode cannot work. Keys
-    are never shown, and without --online nothing leaves this machine.
+    It looks at the installation, the settings and every mode. Exit code 1 if the current mode cannot work.
+    Keys are never shown, and without --online nothing leaves this machine.
     """
     from hybrid_infer.cli import checks
 
@@ -72,14 +72,16 @@ def _reach(settings: Settings) -> list[Check]:
 
 
 def _show(found: list[Check]) -> None:
-    made = table("", "", "", "what to do")
-    for check in found:
-        made.add_row(MARKS[check.state], check.subject, check.finding, check.fix or "")
     out = console()
-    out.print(made)
+    for check in found:
+        mark, style = MARKS[check.state]
+        out.print(f"{mark:<4}", style=style, end="")
+        out.print(f"{check.subject:<25} {check.finding}")
+        if check.fix is not None:
+            out.print(f"{'':<30}-> {check.fix}")
     problems = sum(check.state == "problem" for check in found)
     out.print(
-        "The current mode can be used."
-        if not problems
-        else f"The current mode cannot work: {problems} to mend (!!)."
+        f"\nThe current mode cannot work: {problems} to mend."
+        if problems
+        else "\nThe current mode can be used."
     )

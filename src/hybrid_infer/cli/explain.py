@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from itertools import groupby
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from hybrid_infer.cli.config import Config, config_file
 from hybrid_infer.cli.places import places
-from hybrid_infer.cli.terminal import AsJson, console, table, write_json
+from hybrid_infer.cli.terminal import AsJson, console, write_json
 from hybrid_infer.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from hybrid_infer.settings import Explained
 
 
 def explain(
@@ -25,8 +28,8 @@ def explain(
 ) -> None:
     """Show the settings, and where calls go.
 
-    With each setting stands where it came from; then the place that each model has in each mode, and the stack
-    that a call passes in the current one. Of secrets it shows whether they are set. Nothing is sent.
+    With each setting stands where it came from; then the place that each model has in each mode, and what a
+    call passes in the current one. Of secrets it shows whether they are set. Nothing is sent.
     """
     from hybrid_infer.settings import Settings
 
@@ -60,19 +63,31 @@ def explain(
         )
         return
     out = console()
-    if rows:
-        made = table("setting", "value", "from")
-        for row in rows:
-            made.add_row(row.name, row.value, row.source)
-        out.print(made)
-    else:
-        out.print("Every setting has its default; --all shows them.\n")
-    made = table("model", "mode", "where its calls go")
-    for place in found:
-        current = " (current)" if place.mode == settings.mode else ""
-        made.add_row(place.model or "none named", place.mode + current, str(place))
-    out.print(made)
-    out.print(description or f"Mode {settings.mode} cannot be used yet: {problem}", soft_wrap=True)
+    out.print(
+        "Settings" if everything else "Settings that are not the default (--all shows every one)",
+        style="bold",
+    )
+    widths = [
+        max((len(text) for text in column), default=0) for column in zip(*map(_cells, rows), strict=True)
+    ]
+    for row in rows:
+        out.print(
+            "  "
+            + "  ".join(f"{text:<{width}}" for text, width in zip(_cells(row), widths, strict=True)).rstrip()
+        )
+    if not rows:
+        out.print("  none")
+    for name, of_model in groupby(found, key=lambda place: place.model):
+        out.print(f"\nModel {name}" if name is not None else "\nModels that are not configured", style="bold")
+        for place in of_model:
+            mark = "*" if place.mode == settings.mode else " "
+            out.print(f"{mark} {place.mode:<21}{place}")
+    out.print("\nThe current mode (*)", style="bold")
+    out.print(description or f"cannot be used yet: {problem}")
+
+
+def _cells(row: Explained) -> tuple[str, str, str]:
+    return row.name, row.value, f"from {row.source}"
 
 
 def _description(config: Path | None) -> tuple[str | None, str | None]:

@@ -13,17 +13,14 @@ if TYPE_CHECKING:
     from hybrid_infer.settings import Settings
     from hybrid_infer.transport.base import Origin
 
-NAMED_BY_CALL = "the model that a call names"
-"""Serves where no model is configured and the mode cannot do without the name of one."""
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Place:
     """A model in a mode: where its calls go, or why they cannot.
 
     Attributes:
-        model: the logical name; None for calls that name none.
-        serves: the provider's name of the model; None lets the server's only model answer.
+        model: the logical name; None stands for all that are not configured.
+        serves: the provider's name of the model; None leaves it to the call, or to the server.
         paid_by: tokens or machine-time.
     """
 
@@ -41,15 +38,15 @@ class Place:
             return self.problem
         machine = f" on {self.gpus} x {self.gpu}" if self.gpu is not None else ""
         paid = f", paid by {self.paid_by}" if self.paid_by is not None else ""
-        return f"{self.serves or 'the model that is served'} at {self.origin}{machine}{paid}"
+        return f"{self.serves or 'the model of the call'} at {self.origin}{machine}{paid}"
 
 
 def places(settings: Settings) -> Sequence[Place]:
-    """Every model in every mode; where none is configured, the model of calls that name none."""
+    """Every configured model in every mode, and what holds for the models that are not configured."""
     from hybrid_infer.assembly import simulated
 
     known = simulated(settings) if settings.simulate else settings
-    names: list[str | None] = [*known.models] or [known.model]
+    names = [*known.models, *([known.model] if known.model not in known.models else [])]
     return [_place(known, name, mode) for name in names for mode in MODES]
 
 
@@ -59,12 +56,7 @@ def _place(settings: Settings, name: str | None, mode: Mode) -> Place:
     try:
         found = connect(mode, settings, name)
     except ConfigurationError as error:
-        if name is not None:
-            return Place(model=name, mode=mode, problem=str(error))
-        try:
-            found = connect(mode, settings, NAMED_BY_CALL)
-        except ConfigurationError as second:
-            return Place(model=None, mode=mode, problem=str(second))
+        return Place(model=name, mode=mode, problem=str(error))
     machine = found.basis == "machine-time"
     return Place(
         model=name,

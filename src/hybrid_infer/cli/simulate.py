@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shlex
 from typing import Annotated, Literal
 
@@ -28,7 +29,7 @@ def simulate(
     hybrid-infer simulate > simulator.env &
     sleep 2; . ./simulator.env
     """
-    if speed <= 0:
+    if not 0 < speed < math.inf:
         raise typer.BadParameter("must be above 0", param_hint="--speed")
     from hybrid_infer.simulator.server import exports, serve
     from hybrid_infer.simulator.world import World

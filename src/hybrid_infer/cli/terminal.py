@@ -11,7 +11,6 @@ if TYPE_CHECKING:
     from decimal import Decimal
 
     from rich.console import Console
-    from rich.table import Table
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
 
@@ -26,23 +25,12 @@ def write_json(value: Any) -> None:
 
 
 def console() -> Console:
-    """Stdout for tables. Nothing that is printed counts as markup."""
+    """Stdout, for tables and styles. Nothing that is printed counts as markup, and lines stay whole."""
     from rich.console import Console
 
-    return Console(markup=False, highlight=False, emoji=False)
+    return Console(markup=False, highlight=False, emoji=False, soft_wrap=True)
 
 
-def table(*columns: str, right: tuple[str, ...] = ()) -> Table:
-    """An empty table; the columns named in `right` are aligned there. Long values take several lines."""
-    from rich.box import SIMPLE
-    from rich.table import Table
-
-    made = Table(box=SIMPLE, pad_edge=False)
-    for column in columns:
-        made.add_column(column, justify="right" if column in right else "left", overflow="fold")
-    return made
-
-
-def dollars(amount: Decimal) -> str:
-    """USD with four decimals, or with three significant digits where that takes more."""
-    return f"${amount:.{max(4, 2 - amount.adjusted()) if amount else 0}f}"
+def decimals(amount: Decimal) -> str:
+    """An amount with four decimals, or with three significant digits where that takes more."""
+    return f"{amount:.{max(4, 2 - amount.adjusted()) if amount else 4}f}"

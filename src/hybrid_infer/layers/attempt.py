@@ -72,6 +72,4 @@ class Attempts:
                 attempt.request_id = error.request_id or attempt.request_id
         if span is not None:
             self._spans.end_attempt(span, attempt, error)
-        log.debug(
-            "attempt on %s: %s", attempt.target.name, attempt.error or f"HTTP {attempt.status}"
-        )
+        log.debug("attempt on %s: %s", attempt.target.name, attempt.error or f"HTTP {attempt.status}")

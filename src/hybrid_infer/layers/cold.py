@@ -28,11 +28,14 @@ class Cold:
     credential is never polled.
     """
 
-    def __init__(self, runtime: Runtime, target: Target, probe: Probe, timeout: float) -> None:
+    def __init__(
+        self, runtime: Runtime, target: Target, probe: Probe, *, timeout: float, every: float = PROBE_EVERY
+    ) -> None:
         self._runtime = runtime
         self._target = target
         self._probe = probe
         self._timeout = timeout
+        self._every = every
         self._guard = runtime.guard()
         self._probing: Promise | None = None
         self._up = False
@@ -46,7 +49,7 @@ class Cold:
                 now = self._runtime.now()
                 until = min(call.until, now + self._timeout) if until is None else until
                 call.tally.cold_start = True
-                if now + PROBE_EVERY >= until:
+                if now + self._every >= until:
                     error.hint = (
                         f"waited {call.tally.cold_wait:.0f} s for the machine; start it, warm it ahead of time, "
                         "or allow more with cold_start_timeout and timeout"
@@ -58,7 +61,7 @@ class Cold:
         started = self._runtime.now()
         try:
             while not await self._turn(until):
-                if self._runtime.now() + PROBE_EVERY >= until:
+                if self._runtime.now() + self._every >= until:
                     return
         finally:
             call.tally.cold_wait += self._runtime.now() - started
@@ -75,8 +78,8 @@ class Cold:
         self._up = False
         log.info("%s is cold: waiting for it", self._target.name)
         try:
-            while not self._up and self._runtime.now() + PROBE_EVERY < until:
-                await self._runtime.sleep(PROBE_EVERY)
+            while not self._up and self._runtime.now() + self._every < until:
+                await self._runtime.sleep(self._every)
                 self._up = await self._probe(until)
         finally:
             with self._guard:

@@ -27,7 +27,8 @@ class Deadline:
             seconds = min(seconds, (call.deadline - self._runtime.wall()).total_seconds())
         if seconds <= 0:
             raise DeadlineExceededError(
-                f"the deadline passed {-seconds:.3f} s before the call began", billed=False,
+                f"the deadline passed {-seconds:.3f} s before the call began",
+                billed=False,
                 hint="nothing was sent; give the call more time",
             )
         return await inner(replace(call, until=now + seconds))

@@ -55,6 +55,11 @@ class Decoder(Protocol):
 class Backend(Protocol):
     """How a mode speaks. Pure: no clock, no I/O."""
 
+    @property
+    def needs_model(self) -> bool:
+        """Whether a request has to name one, because the provider serves many."""
+        ...
+
     def encode(self, call: Call, target: Target) -> WireRequest: ...
     def decode(self, call: Call, response: RawResponse) -> tuple[Any, Facts]: ...
     def decoder(self, call: Call) -> Decoder: ...
@@ -89,7 +94,7 @@ class Exchange:
     async def __call__(self, call: Call) -> Reply:
         until = min(call.until, self._runtime.now() + self._timeout)
         try:
-            if self._target.model is None:
+            if self._target.model is None and not self._backend.needs_model:
                 await self._ask_for_the_model(call, until)
             response = await self._open(self._backend.encode(call, self._target), call, until)
             try:

@@ -35,7 +35,9 @@ class _JumpingSelector(selectors.DefaultSelector):
         ready = super().select(0)
         if not ready:
             if timeout is None:
-                raise RuntimeError("virtual time stands still: every task waits for something that never comes")
+                raise RuntimeError(
+                    "virtual time stands still: every task waits for something that never comes"
+                )
             self.now += max(0.0, timeout)
         return ready
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from types import MappingProxyType
-from typing import Annotated, Literal
+from typing import Annotated, Literal, cast
 
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError
 from pydantic_core import ErrorDetails
@@ -264,14 +264,10 @@ def _plain(tree: Tree) -> dict[str, object]:
 
 
 def _problem(tree: Tree, detail: ErrorDetails) -> str:
-    node: Given | Tree = tree
-    for step in detail["loc"]:
-        if isinstance(node, Given) or str(step) not in node:
-            break
-        node = node[str(step)]
-    if isinstance(node, Given):
-        return problem(node, detail["msg"] if detail["type"] == REASON else None)
-    return f"{dotted([str(step) for step in detail['loc']])}: {detail['msg']}"
+    *path, leaf = (str(step) for step in detail["loc"])
+    for step in path:
+        tree = cast("Tree", tree[step])
+    return problem(cast("Given", tree[leaf]), detail["msg"] if detail["type"] == REASON else None)
 
 
 def _sources(tree: Tree, keys: tuple[str, ...] = ()) -> dict[str, str]:

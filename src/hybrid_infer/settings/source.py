@@ -16,6 +16,9 @@ from hybrid_infer.settings.wording import assignment, did_you_mean, dotted, foun
 
 CONFIG_VARIABLE = PREFIX + "CONFIG"
 _MODELS_PREFIX = PREFIX + "MODELS__"
+_HINT = "the settings page of the documentation lists them all"
+_NO_TEXT = "the model's name has characters that are no text"
+_MODEL_HINT = f"a model has {_MODELS_PREFIX}<NAME>__MODE, …__<MODE> and such as …__<MODE>__URL"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,8 +86,8 @@ class Source:
     def _move_arguments(self, given: Tree, lower: Tree) -> None:
         chosen = given.get("mode", lower.get("mode"))
         mode = chosen.value if isinstance(chosen, Given) else self._layout.top["mode"].default
-        names = _ARGUMENTS_OF_MODE.get(mode, {}) if isinstance(mode, str) else {}  # a wrong one is told later
-        for mine, full in names.items():
+        names = _ARGUMENTS_OF_MODE.get(mode) if isinstance(mode, str) else None  # a wrong mode is told later
+        for mine, full in (names or {}).items():
             if mine in given and full in given:
                 self.problems.append(
                     f"argument {mine}: in mode {mode} this is {full}, given too; give one of them"
@@ -138,6 +141,9 @@ class Source:
     def _models(self, value: object, *, prefix: str, source: str) -> Tree:
         models: Tree = {}
         for name, entry in self._items(value, prefix, ("models",), "a table of models"):
+            if not name.isprintable():
+                self.problems.append(f"{prefix}{dotted(('models', name))}: {_NO_TEXT}")
+                continue
             targets: Tree = {}
             model: Tree = {"targets": targets}
             models[name] = model
@@ -190,7 +196,7 @@ class Source:
                 self._model_variable(variable, environ[variable], models, known_models)
             else:
                 wrong, nested, rest = variable.removeprefix(PREFIX).partition("__")
-                near = did_you_mean(wrong, (name.upper() for name in self._layout.top))
+                near = did_you_mean(wrong, [*(name.upper() for name in self._layout.top), "CONFIG"])
                 if nested:  # only models have settings below them
                     near = f"MODELS__{rest}"
                 self._no_such(variable, PREFIX + near if near else None)
@@ -205,10 +211,13 @@ class Source:
             self.problems.append(f"{variable}: fits more than one model: {', '.join(names)}; rename one")
             return
         name, key = (names or [folded.lower()])[0], rest.removeprefix(folded).removeprefix("__")
+        if not name.isprintable():
+            self.problems.append(f"{variable}: {_NO_TEXT}")
+            return
         endings = self._endings()
         if key not in endings:
             near = did_you_mean(key, endings)
-            self._no_such(variable, f"{_MODELS_PREFIX}{folded}__{near}" if near else None)
+            self._no_such(variable, f"{_MODELS_PREFIX}{folded}__{near}" if near else None, _MODEL_HINT)
             return
         *path, leaf = endings[key]
         option = self._layout.target[leaf] if path else self._layout.model[leaf]
@@ -236,11 +245,11 @@ class Source:
         self, prefix: str, keys: tuple[str, ...], wrong: str, known: Mapping[str, Option] | list[str]
     ) -> None:
         near = did_you_mean(wrong, known)
-        self._no_such(prefix + dotted(keys), dotted((*keys[:-1], near)) if near else None)
+        hint = _HINT if len(keys) == 1 else f"use one of {', '.join(known)}"
+        self._no_such(prefix + dotted(keys), dotted((*keys[:-1], near)) if near else None, hint)
 
-    def _no_such(self, where: str, near: str | None) -> None:
-        hint = f"did you mean {near}?" if near else "the settings page of the documentation lists them all"
-        self.problems.append(f"{where}: no such setting; {hint}")
+    def _no_such(self, where: str, near: str | None, hint: str = _HINT) -> None:
+        self.problems.append(f"{where}: no such setting; {f'did you mean {near}?' if near else hint}")
 
 
 def problem(given: Given, reason: str | None) -> str:
@@ -250,7 +259,10 @@ def problem(given: Given, reason: str | None) -> str:
         near = did_you_mean(given.value, option.choices) if isinstance(given.value, str) else None
         what = "not a mode" if option.choices == MODES else "not known"
         reason = f"{what}; use {option.allowed}" + (f"; did you mean {near}?" if near else "")
-    return f"{assignment(given.where, given.value, option)}: {reason or f'must be {option.allowed}'}"
+    if reason is None:
+        plain = isinstance(given.value, str | int | float)
+        reason = f"must be {option.allowed}" + ("" if plain else f", not {found(given.value)}")
+    return f"{assignment(given.where, given.value, option)}: {reason}"
 
 
 def _variable(variable: str, value: str, option: Option) -> Given:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Annotated, TypeAlias
+from typing import Annotated, TypeAlias, cast
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, PlainValidator, SecretStr
@@ -51,7 +51,7 @@ def reveal(secret: Secret) -> str:
     """
     if isinstance(secret, SecretStr):
         return secret.get_secret_value()
-    value: object = secret()
+    value = cast("object", secret())
     if not isinstance(value, str):
         raise ConfigurationError(
             f"the function given as a credential returned {type(value).__name__}, not text"
@@ -68,7 +68,7 @@ _NO_CREDENTIAL = 'is not one word of printable ASCII; give the credential alone,
 
 def _credential(value: object) -> Secret | None:
     if value is None or callable(value):
-        return value
+        return cast("Callable[[], str] | None", value)  # what it returns is looked at in `reveal`
     text = value.get_secret_value() if isinstance(value, SecretStr) else value
     if not isinstance(text, str):
         raise ValueError
@@ -119,6 +119,8 @@ def _label(value: str | None) -> str | None:
     text = value.strip()
     if not text:
         raise PydanticCustomError(REASON, "is empty; give a name")
+    if not text.isprintable():
+        raise PydanticCustomError(REASON, "has characters that are no text")
     if "://" in text:
         raise PydanticCustomError(
             REASON, "is an address, and a name is wanted here; an address is given as `url`"

@@ -31,9 +31,10 @@ def assignment(where: str, value: object, option: Option) -> str:
 
 def found(value: object) -> str:
     """What stands where a table or a plain value belongs, without its content."""
-    return {dict: "a table", list: "a list", str: "text", bool: "true or false"}.get(
-        type(value), f"a {type(value).__name__}"
-    )
+    for kind, name in ((dict, "a table"), (list, "a list"), (str, "text"), (bool, "true or false")):
+        if isinstance(value, kind):
+            return name
+    return f"a value of type {type(value).__name__}"
 
 
 def did_you_mean(wrong: str, known: Iterable[str]) -> str | None:
@@ -42,7 +43,10 @@ def did_you_mean(wrong: str, known: Iterable[str]) -> str | None:
 
     names = list(known)
     folded = {name.lower().replace("_", "-"): name for name in names}
-    near = get_close_matches(wrong.lower().replace("_", "-"), folded, n=1, cutoff=0.6)
+    asked = wrong.lower().replace("_", "-")
+    near = get_close_matches(asked, folded, n=3, cutoff=0.6)
+    # Swapped letters ("modle") are nearer than difflib thinks.
+    near.sort(key=lambda name: sorted(name) != sorted(asked))
     return folded[near[0]] if near else None
 
 

@@ -6,16 +6,18 @@ calls cannot carry a remark; responses say it in the header ``x-simulated`` and 
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from random import Random
 from typing import Literal
 
+from pydantic_core import to_json
+
 from hybrid_infer.simulator import extracts
 from hybrid_infer.simulator.ask import Ask, Tool, cut
 from hybrid_infer.simulator.schemas import Material, fill
+from hybrid_infer.simulator.shapes import object_or_empty
 
 SIMULATED = "(simulated)"
 
@@ -62,13 +64,18 @@ def answer(ask: Ask, seed: int) -> tuple[Choice, ...]:
     """The choices asked for. The same for the same seed and request."""
     tool = _tool(ask)
     if tool is not None:
-        arguments = json.dumps(fill(tool.parameters, Material(question=_question(ask), text=_question(ask))))
+        material = Material(question=_question(ask), text=_question(ask))
+        arguments = _dumps(object_or_empty(fill(tool.parameters, material)))
         return tuple(_choice(arguments, ask, tool.name) for _ in range(ask.choices))
     if ask.schema is not None:
-        text = json.dumps(_json(ask, ask.schema))
+        text = _dumps(_json(ask, ask.schema))
         return tuple(_choice(text, ask) for _ in range(ask.choices))
     start = Random(f"{seed} {_question(ask)}").randrange(len(_CLOSINGS))
     return tuple(_choice(_text(ask, start + index), ask) for index in range(ask.choices))
+
+
+def _dumps(value: object) -> str:
+    return to_json(value).decode()
 
 
 def _choice(text: str, ask: Ask, tool: str | None = None) -> Choice:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
+
+from pydantic_core import from_json, to_json
 
 from hybrid_infer.simulator.shapes import field_of, is_list, is_object, object_or_empty
 
@@ -89,8 +90,8 @@ def read(body: bytes) -> Ask:
         NotAcceptedError: it is not JSON, lacks messages, or a field has the wrong type or size.
     """
     try:
-        wire: Any = json.loads(body)
-    except (ValueError, RecursionError):
+        wire: Any = from_json(body)
+    except ValueError:
         raise NotAcceptedError("The body is not valid JSON.", code="invalid_json") from None
     fields = _object(wire, "The body is not a JSON object.", None)
     messages = tuple(_message(entry) for entry in _list(fields.get("messages"), "messages"))
@@ -98,7 +99,7 @@ def read(body: bytes) -> Ask:
         raise NotAcceptedError('"messages" must hold at least one message.', param="messages")
     tools = tuple(_tool(entry) for entry in _list(fields.get("tools") or [], "tools"))
     said = sum(tokens_of(message.text) + _MESSAGE_TOKENS for message in messages)
-    described = tokens_of(json.dumps(fields["tools"])) if tools else 0
+    described = tokens_of(to_json(fields["tools"]).decode()) if tools else 0
     input_tokens = said + described + _PICTURE_TOKENS * _pictures(fields["messages"])
     room = CONTEXT - input_tokens
     limit = _whole(fields, "max_completion_tokens") or _whole(fields, "max_tokens")

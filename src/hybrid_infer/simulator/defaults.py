@@ -25,6 +25,7 @@ DEFAULT_MODELS: Mapping[str, Mapping[Mode, tuple[str, str | None, int]]] = Mappi
                 "together-serverless": (SERVERLESS_MODEL, None, 1),
                 "together-dedicated": (DEDICATED_MODEL, DEFAULT_GPU, 1),
                 "modal": (MODAL_MODEL, DEFAULT_GPU, 1),
+                "openai-compatible": (MODAL_MODEL, None, 1),
             }
         )
     }

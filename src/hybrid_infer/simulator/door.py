@@ -64,8 +64,6 @@ class SimulatedResponse:
 
     async def read(self, until: float) -> bytes:
         while not self._pieces and not self._done:
-            if self._exchange not in self._open:
-                raise TransportError("the connection to the simulator was closed", sent=True)
             step = await self._line.wait(self._exchange, until)
             self._pieces, self._done = step.pieces, step.done
         if self._done:
@@ -103,10 +101,13 @@ class _Line:
 
         Raises:
             TransportTimeout: not before `until`.
+            TransportError: the exchange was cancelled meanwhile.
         """
         while True:
             with self._guard:
                 step = exchange.poll(self._now())
+            if exchange.cancelled:
+                raise TransportError("the connection to the simulator was closed", sent=True)
             if step.pieces or step.done or step.wake is None:
                 return step
             now = self._runtime.now()

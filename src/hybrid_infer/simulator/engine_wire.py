@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from typing import Any
+
+from pydantic_core import to_json
 
 from hybrid_infer.simulator.answers import Choice
 from hybrid_infer.simulator.ask import CONTEXT, Ask
@@ -22,14 +23,14 @@ def answered(ask: Ask, model: str, choices: Sequence[Choice], work: Work, stamp:
         return Response(
             status=200, headers=EVENTS, pieces=tuple(_stream(ask, model, choices, stamp)), work=work
         )
-    body = json.dumps(_complete(ask, model, choices, stamp)).encode()
+    body = to_json(_complete(ask, model, choices, stamp))
     return Response(status=200, headers=JSON, pieces=((output_tokens(choices), body),), work=work)
 
 
 def error(status: int, kind: str, message: str, *, param: str | None = None) -> Response:
     """An error object of the engine; its code is the status."""
     problem = {"message": message, "type": kind, "param": param, "code": status}
-    return Response(status=status, headers=JSON, pieces=((0, json.dumps({"error": problem}).encode()),))
+    return Response(status=status, headers=JSON, pieces=((0, to_json({"error": problem})),))
 
 
 def not_found() -> Response:
@@ -56,7 +57,7 @@ def models(name: str, created: int) -> Response:
         "owned_by": "simulated",
         "max_model_len": CONTEXT,
     }
-    body = json.dumps({"object": "list", "data": [row]}).encode()
+    body = to_json({"object": "list", "data": [row]})
     return Response(status=200, headers=JSON, pieces=((0, body),))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
@@ -57,7 +58,7 @@ class Step:
     Attributes:
         status, headers: the head of the response, None and empty until its first piece is there.
         pieces: what has been added to the body since the last poll.
-        wake: when to poll again; earlier does no harm. None when there is nothing to wait for.
+        wake: when to poll again, later than now; earlier does no harm. None when nothing is waited for.
         done: the answer is complete, or was cancelled.
     """
 
@@ -85,6 +86,11 @@ class Exchange:
         self._sent = 0
         self._gone = False
 
+    @property
+    def cancelled(self) -> bool:
+        """Nothing more will come."""
+        return self._gone
+
     def poll(self, now: float) -> Step:
         """What there is at `now`."""
         response, pieces = self._response, self._response.pieces
@@ -97,7 +103,8 @@ class Exchange:
         done = self._gone or last == len(pieces)
         wake: float | None = None
         if not done and response.work is not None:
-            wake = self._zero + response.work.next_look(pieces[last][0])
+            # Rounding between the two clocks must not ask for the same moment for ever.
+            wake = max(self._zero + response.work.next_look(pieces[last][0]), math.nextafter(now, math.inf))
         return Step(
             status=response.status if last else None,
             headers=response.headers if last else (),

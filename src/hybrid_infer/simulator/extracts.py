@@ -32,6 +32,7 @@ _ASSIGNED = re.compile(rf"\b([A-ZÀ-Þ]\w+(?:\s+and\s+(?:I\b|[A-ZÀ-Þ]\w+))?)(?
 _NAMED = re.compile(r"\baction items?\b", re.IGNORECASE)
 _UNSURE = re.compile(r"^(if|when|maybe|what if|then)\b|\?$", re.IGNORECASE)
 
+_TRIFLE = 30
 _NOBODY = frozenset(("He", "I", "It", "She", "That", "They", "This", "We", "You"))
 _DULL = frozenset(
     re.findall(
@@ -85,7 +86,7 @@ def sentences(text: str) -> list[str]:
 
 def is_decision(text: str) -> bool:
     """Whether something is decided in this sentence."""
-    return _DECISION.search(text) is not None and not text.endswith("?")
+    return len(text) > _TRIFLE and _DECISION.search(text) is not None and not text.endswith("?")
 
 
 def action_items(said: Sequence[Said]) -> list[Item]:

@@ -171,11 +171,16 @@ class _Providers:
         self._speed = speed
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        from starlette.requests import ClientDisconnect
         from starlette.requests import Request as HTTPRequest
 
         if scope["type"] != "http":
             return
         request = HTTPRequest(scope, receive)
+        try:
+            body = await request.body()
+        except ClientDisconnect:
+            return
         path = request.url.path
         modal = path.startswith(f"{_MODAL}/")
         exchange = self._world.receive(
@@ -184,7 +189,7 @@ class _Providers:
                 method=request.method,
                 path=path.removeprefix(_MODAL) if modal else path,
                 headers=dict(request.headers),
-                body=await request.body(),
+                body=body,
             ),
             self._now(),
         )

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
+
+from pydantic_core import to_json
 
 from hybrid_infer.simulator.answers import Choice
 from hybrid_infer.simulator.ask import Ask
@@ -33,7 +34,7 @@ class Stamp:
 
 def event(data: Any) -> bytes:
     """One server-sent event."""
-    return b"data: " + json.dumps(data, separators=(",", ":")).encode() + b"\n\n"
+    return b"data: " + to_json(data) + b"\n\n"
 
 
 def output_tokens(choices: Sequence[Choice]) -> int:
@@ -59,7 +60,7 @@ def answered(
     if ask.stream:
         pieces = _stream(ask, model, choices, stamp)
         return Response(status=200, headers=(*EVENTS, *headers), pieces=tuple(pieces), work=work)
-    body = json.dumps(_complete(ask, model, choices, stamp), indent=2).encode()
+    body = to_json(_complete(ask, model, choices, stamp), indent=2)
     return Response(
         status=200, headers=(*JSON, *headers), pieces=((output_tokens(choices), body),), work=work
     )
@@ -71,14 +72,14 @@ def error(
 ) -> Response:  # fmt: skip
     """An error; `kind` is its ``type``."""
     problem = {"message": message, "type": kind or "invalid_request_error", "param": param, "code": code}
-    body = json.dumps({"id": id, "error": problem}, indent=2).encode()
+    body = to_json({"id": id, "error": problem}, indent=2)
     return Response(status=status, headers=(*JSON, *headers), pieces=((0, body),))
 
 
 def models(names: Sequence[str], created: int) -> Response:
     """``GET /v1/models``: a bare array."""
     rows = [{"id": name, "object": "model", "created": created, "type": "chat"} for name in names]
-    return Response(status=200, headers=JSON, pieces=((0, json.dumps(rows, indent=2).encode()),))
+    return Response(status=200, headers=JSON, pieces=((0, to_json(rows, indent=2)),))
 
 
 def _usage(ask: Ask, choices: Sequence[Choice]) -> dict[str, int]:

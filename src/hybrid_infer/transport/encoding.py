@@ -14,15 +14,18 @@ _GZIP, _ZLIB, _RAW = 31, 15, -15
 """Window bits of `zlib.decompressobj`."""
 
 
-def written(headers: Headers) -> list[tuple[bytes, bytes]]:
-    """The headers as bytes, with `accept-encoding: identity` where the request asks for nothing else.
+def asked(headers: Headers) -> list[tuple[str, str]]:
+    """The headers, with `accept-encoding: identity` where the request asks for nothing else.
 
-    Small pieces of a stream gain nothing from compression, and each would have to be waited for.
+    The small pieces of a stream gain nothing from compression, which holds them back.
     """
-    pairs = [(name.encode(), value.encode()) for name, value in headers]
     if header(headers, "accept-encoding") is None:
-        pairs.append((b"accept-encoding", b"identity"))
-    return pairs
+        return [*headers, ("accept-encoding", "identity")]
+    return list(headers)
+
+
+def written(headers: Headers) -> list[tuple[bytes, bytes]]:
+    return [(name.encode(), value.encode()) for name, value in headers]
 
 
 def read_headers(pairs: list[tuple[bytes, bytes]] | tuple[tuple[bytes, bytes], ...]) -> Headers:
@@ -41,11 +44,11 @@ def decoding(headers: Headers) -> Decode | None:
         return None
     if encoding in ("gzip", "x-gzip", "deflate"):
         return _Inflate(raw_too=encoding == "deflate")
-    raise TransportError(f"the answer has the content encoding {encoding!r}, which was not asked for", sent=True)
+    raise TransportError(f"the answer has an encoding nobody asked for: {encoding!r}", sent=True)
 
 
 class _Inflate:
-    """Undoes gzip and deflate. Some servers send deflate without the zlib head it should have (RFC 9110, 8.4.1)."""
+    """Undoes gzip and deflate; the latter also without the head that some servers omit (RFC 9110, 8.4.1)."""
 
     def __init__(self, *, raw_too: bool) -> None:
         self._inflate = zlib.decompressobj(_ZLIB if raw_too else _GZIP)

@@ -71,8 +71,9 @@ def proxy_for(origin: Origin, environ: Mapping[str, str]) -> Proxy | None:
     """The proxy that requests to `origin` go through.
 
     HTTP_PROXY, HTTPS_PROXY, ALL_PROXY and NO_PROXY count, in lower case (first) and upper case, read as
-    `urllib.request` reads them: an empty lower-case variable hides the upper-case one, and HTTP_PROXY is not
-    believed inside a CGI script (REQUEST_METHOD is set), where a request can set it.
+    Python's `urllib.request` reads them: an empty lower-case variable hides the upper-case one, and
+    HTTP_PROXY is not believed inside a CGI script (REQUEST_METHOD is set), where a request can set it.
+    Loopback is no exception.
 
     Raises:
         ConfigurationError: the variable does not hold the address of a proxy that can be used.
@@ -81,12 +82,7 @@ def proxy_for(origin: Origin, environ: Mapping[str, str]) -> Proxy | None:
     if named is None:
         return None
     excluded = environ.get("no_proxy", environ.get("NO_PROXY", ""))
-    if excluded:
-        from urllib.request import proxy_bypass_environment
-
-        if proxy_bypass_environment(f"{origin.host}:{origin.port}", {"no": excluded}):
-            return None
-    return _proxy(*named)
+    return None if _excluded(origin, excluded) else _proxy(*named)
 
 
 def uses_socks(environ: Mapping[str, str]) -> bool:
@@ -115,15 +111,26 @@ def _named(scheme: str, environ: Mapping[str, str]) -> tuple[str, str] | None:
     return (variable, value) if value else None
 
 
+def _excluded(origin: Origin, names: str) -> bool:
+    """Whether NO_PROXY lists the host: by name, name and port, the end of the name, or `*` for all."""
+    host = origin.host.lower()
+    for name in names.lower().split(","):
+        name = name.strip().lstrip(".").replace("[", "").replace("]", "")
+        for known in (host, f"{host}:{origin.port}"):
+            if name and (name in (known, "*") or known.endswith(f".{name}")):
+                return True
+    return False
+
+
 def _proxy(variable: str, value: str) -> Proxy:
+    wrong = ConfigurationError(f"{variable}: is not the address of a proxy, like http://host:3128")
     try:
         parts = urlsplit(value if "://" in value else f"http://{value}")
         host, port = parts.hostname, parts.port
     except ValueError:
-        host, port = None, None
-        parts = None
-    if parts is None or not host:
-        raise ConfigurationError(f"{variable}: is not the address of a proxy, like http://host:3128")
+        raise wrong from None
+    if not host:
+        raise wrong
     if parts.scheme not in _PORTS:
         raise ConfigurationError(
             f"{variable}: a proxy is reached over http:// or socks5://, not {parts.scheme}:// "

@@ -6,6 +6,7 @@ import os
 import socket
 import ssl
 from collections.abc import Iterator
+from typing import cast
 
 from hybrid_infer.transport.base import Origin, TransportError, TransportTimeout
 from hybrid_infer.transport.environment import Proxy
@@ -19,13 +20,12 @@ _ENDED = ("disconnected without", "without sending complete", "not enough data",
 
 def not_connected(cause: BaseException, origin: Origin, proxy: Proxy | None) -> TransportError:
     """Name, connection or TLS failed; `cause` may hide the error that says so among its own causes."""
-    chain = list(_chain(cause))
-    for error in chain:
+    for error in _chain(cause):
         if isinstance(error, ssl.SSLError):
             return _tls_failed(error, origin)
         if isinstance(error, socket.gaierror):
             return not_resolved(error, origin, proxy)
-    reason = next(filter(None, map(_reason, chain)), "") or _words(cause)
+    reason = _system_reason(cause) or _words(cause)
     if proxy is None:
         return TransportError(f"cannot connect to {place(origin)}: {reason}", sent=False)
     return TransportError(f"cannot connect to the proxy {proxy}: {reason}", sent=False, hint=_see(proxy))
@@ -35,7 +35,7 @@ def not_secured(cause: OSError, origin: Origin) -> TransportError:
     """The TLS handshake failed."""
     if isinstance(cause, ssl.SSLError):
         return _tls_failed(cause, origin)
-    reason = _reason(cause) or _words(cause)
+    reason = _system_reason(cause) or _words(cause)
     return TransportError(f"TLS handshake with {place(origin)} failed: {reason}", sent=False)
 
 
@@ -70,7 +70,7 @@ def out_of_time(*, sent: bool) -> TransportTimeout:
 def lost(cause: BaseException | None, *, answering: bool) -> TransportError:
     """The connection went away after the request may have gone out; `answering`: the head had come."""
     when = "before the answer was complete" if answering else "before it answered"
-    reason = next(filter(None, map(_reason, _chain(cause))), "") if cause is not None else ""
+    reason = _system_reason(cause)
     return TransportError(
         f"the server closed the connection {when}" + (f": {reason}" if reason else ""), sent=True
     )
@@ -83,9 +83,16 @@ def broken(reason: str, *, answering: bool) -> TransportError:
     return TransportError(f"the answer is not valid HTTP: {_lower(reason)}", sent=True)
 
 
-def bad_request() -> TransportError:
-    """The request cannot be written as HTTP. What is wrong with it stays unsaid: it may be a credential."""
+def bad_request(cause: BaseException) -> TransportError:
+    """The request cannot be written as HTTP. What is wrong with it is wiped: it may be a credential."""
+    for error in _chain(cause):
+        error.args = ()
     return TransportError("a header of the request holds characters that HTTP does not allow", sent=False)
+
+
+def closed(*, sent: bool) -> TransportError:
+    """The response, or the whole transport, was closed from this side."""
+    return TransportError("the connection was closed from this side", sent=sent)
 
 
 def place(origin: Origin) -> str:
@@ -115,15 +122,16 @@ def _chain(error: BaseException | None) -> Iterator[BaseException]:
     while error is not None:
         yield error
         if isinstance(error, BaseExceptionGroup):
-            for member in error.exceptions:
+            for member in cast("BaseExceptionGroup[BaseException]", error).exceptions:
                 yield from _chain(member)
         error = error.__cause__ or error.__context__
 
 
-def _reason(error: BaseException) -> str:
-    """What the operating system says."""
-    if isinstance(error, OSError) and isinstance(error.errno, int) and error.errno > 0:
-        return _lower(os.strerror(error.errno))
+def _system_reason(error: BaseException | None) -> str:
+    """What the operating system says of it, or nothing."""
+    for one in _chain(error):
+        if isinstance(one, OSError) and isinstance(one.errno, int) and one.errno > 0:
+            return _lower(os.strerror(one.errno))
     return ""
 
 

@@ -7,16 +7,17 @@ import ssl
 import threading
 import weakref
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from importlib.util import find_spec
 from queue import Empty, SimpleQueue
-from typing import NoReturn
+from typing import Any, NoReturn, cast
 
 import httpcore
 
 from hybrid_infer.errors import ClientClosedError, ConfigurationError
 from hybrid_infer.transport import failures
 from hybrid_infer.transport.base import Headers, Origin, TransportError, WireRequest
-from hybrid_infer.transport.encoding import Decode, decoding, read_headers, written
+from hybrid_infer.transport.encoding import Decode, asked, decoding, read_headers, written
 from hybrid_infer.transport.environment import Limits, Proxy
 from hybrid_infer.transport.network import DeadlineBackend, DeadlineStream, Turn
 from hybrid_infer.transport.underway import Underway
@@ -25,12 +26,12 @@ from hybrid_infer.transport.underway import Underway
 class HttpTransport:
     """Blocking: its coroutines end without ever suspending. Safe to share between threads, and across a fork.
 
-    `until` is kept at every read and write: a server that drips does not outlive it. Resolving a name is the one
-    step the operating system does not let us bound.
+    `until` is kept at every read and write: a server that drips does not outlive it. Resolving a name is the
+    one step the operating system does not let us bound.
 
     Args:
         clock: monotonic seconds, that of `until`.
-        proxy_for: the proxy on the way to an origin; asked once for each origin.
+        proxy_for: the proxy on the way to an origin; asked for each request.
         tls: makes the TLS settings; called at the first https request.
     """
 
@@ -48,7 +49,6 @@ class HttpTransport:
         self._limits = limits
         self._proxy_for = proxy_for
         self._tls = tls
-        self._proxies: dict[Origin, Proxy | None] = {}
         self._closed = False
         self.reopen()
         _transports.add(self)
@@ -73,7 +73,7 @@ class HttpTransport:
             until=until,
             connect_timeout=self._limits.connect_timeout,
             origin=origin,
-            proxy=self._proxy(origin),
+            proxy=self._proxy_for(origin),
         )
         pools = self._pools
         pools.underway.sweep(_close)
@@ -84,7 +84,7 @@ class HttpTransport:
             try:
                 response = pool.handle_request(_wire(request, turn.proxy))
             except Exception as error:
-                _explain(error, turn, answering=False)
+                pools.explain(error, turn, answering=False)
             try:
                 headers = read_headers(response.headers)
                 return HttpResponse(pools, turn, response, headers, decoding(headers))
@@ -100,71 +100,74 @@ class HttpTransport:
         self._closed = True
         self._pools.close()
 
-    def _proxy(self, origin: Origin) -> Proxy | None:
-        try:
-            return self._proxies[origin]
-        except KeyError:
-            proxy = self._proxies[origin] = self._proxy_for(origin)
-            return proxy
+
+@dataclass(slots=True)
+class _Open:
+    """A response and the generator that reads it: closing either takes the lock of the pool."""
+
+    response: httpcore.Response
+    pieces: Iterator[bytes]
 
 
 class HttpResponse:
     """A response whose body is read from its connection. See `WireResponse`."""
 
-    __slots__ = ("_decode", "_pieces", "_pools", "_stream", "_turn", "headers", "status")
+    __slots__ = ("_decode", "_ended", "_open", "_pools", "_stream", "_turn", "headers", "status")
 
     def __init__(
         self, pools: _Pools, turn: Turn, response: httpcore.Response, headers: Headers, decode: Decode | None
     ) -> None:
-        self.status: int = response.status
+        self.status = response.status
         self.headers = headers
         self._pools = pools
         self._turn = turn
         self._decode = decode
-        self._stream: DeadlineStream = response.extensions["network_stream"]
-        assert isinstance(response.stream, Iterable)
-        self._pieces: Iterator[bytes] | None = iter(response.stream)
-        pools.underway.hold(self, response)
+        self._ended = False
+        self._stream: DeadlineStream = cast("Any", response).extensions["network_stream"]
+        self._open: _Open | None = _Open(response, iter(cast("Iterable[bytes]", response.stream)))
+        pools.underway.hold(self, self._open)
 
     async def read(self, until: float) -> bytes:
         """See `WireResponse.read`."""
-        pieces, turn = self._pieces, self._turn
-        if pieces is None:
-            return b""
+        turn, underway = self._turn, self._open
+        if underway is None:
+            if self._ended:
+                return b""
+            raise failures.closed(sent=True)
         turn.take(until)
         try:
             while True:
                 turn.left()
-                piece = next(pieces, None)
+                piece = next(underway.pieces, None)
                 data = piece or b"" if self._decode is None else self._decode(piece)
                 if piece is None:
-                    self._finish()
+                    self._ended = True
+                    self._close()
                     return data
                 if data:
                     return data
         except Exception as error:
-            self._finish()
-            _explain(error, turn, answering=True)
+            self._close()
+            self._pools.explain(error, turn, answering=True)
 
     async def aclose(self) -> None:
-        self._finish()
+        self._close()
 
     def abandon(self) -> None:
         """See `WireResponse.abandon`. The pool hears of it with the next request."""
-        pools = self._pools
-        response = pools.underway.take(self)
-        if response is not None:
-            self._pieces = None
+        underway = self._pools.underway.take(self)
+        if underway is not None:
+            self._open = None
             self._stream.close()
-            pools.underway.leave(response)
-            pools.give_place()
+            self._pools.underway.leave(underway)
+            self._pools.give_place()
 
-    def _finish(self) -> None:
-        response = self._pools.underway.take(self)
-        if response is not None:
-            self._pieces = None
+    def _close(self) -> None:
+        underway = self._pools.underway.take(self)
+        if underway is not None:
+            self._open = None
             try:
-                response.close()
+                underway.response.close()
             finally:
                 self._pools.give_place()
 
@@ -176,12 +179,13 @@ class _Pools:
     """The connections of one process.
 
     Places are counted here and not by `httpcore`, where a response left behind in a finaliser would keep its
-    place until the next request, and a thread that already waits would wait for nothing. A `SimpleQueue` may be
-    filled inside a finaliser.
+    place until the next request, and a thread that already waits would wait for nothing. A `SimpleQueue` may
+    be filled inside a finaliser.
     """
 
     def __init__(self, limits: Limits, tls: Callable[[], ssl.SSLContext]) -> None:
-        self.underway: Underway[httpcore.Response] = Underway()
+        self.underway: Underway[_Open] = Underway()
+        self._closed = False
         self._limits = limits
         self._tls = tls
         self._backend = DeadlineBackend()
@@ -213,12 +217,30 @@ class _Pools:
         return pool
 
     def close(self) -> None:
+        self._closed = True
         self.underway.sweep(_close)
         self._backend.wake_all()
         with self._guard:
             pools = list(self._pools.values())
         for pool in pools:
             pool.close()
+
+    def explain(self, error: Exception, turn: Turn, *, answering: bool) -> NoReturn:
+        """Raise what `error` means, in our words."""
+        if isinstance(error, httpcore.LocalProtocolError):
+            raise failures.bad_request(error) from None
+        if self._closed:
+            raise failures.closed(sent=turn.sent) from None
+        if turn.proxy is not None and turn.proxy.is_socks and not turn.sent:
+            if isinstance(error, TransportError):
+                raise error
+            answer = str(error) if isinstance(error, httpcore.ProxyError) else "it did not answer with SOCKS5"
+            raise failures.proxy_refused(turn.proxy, answer) from None
+        if isinstance(error, httpcore.RemoteProtocolError):
+            raise failures.broken(str(error), answering=answering) from None
+        if isinstance(error, httpcore.NetworkError):
+            raise failures.lost(error, answering=answering) from None
+        raise error
 
     def _make(self, secure: bool, socks: Proxy | None) -> httpcore.ConnectionPool:
         context = self._tls() if secure else None
@@ -252,38 +274,21 @@ def _wire(request: WireRequest, proxy: Proxy | None) -> httpcore.Request:
     """
     origin, target = request.origin, request.path
     names = {name for name, _ in request.headers}
-    headers = written(request.headers)
+    headers = asked(request.headers)
     if "host" not in names:
-        headers.insert(0, (b"host", str(origin).partition("://")[2].encode()))
+        headers.insert(0, ("host", str(origin).partition("://")[2]))
     if "content-length" not in names and (request.body or request.method not in ("GET", "HEAD")):
-        headers.append((b"content-length", str(len(request.body)).encode()))
+        headers.append(("content-length", str(len(request.body))))
     if proxy is not None and not proxy.is_socks and origin.scheme == "http":
         target = f"{origin}{target}"
         if proxy.authorization is not None:
-            headers.append((b"proxy-authorization", proxy.authorization.encode()))
+            headers.append(("proxy-authorization", proxy.authorization))
     url = httpcore.URL(scheme=origin.scheme, host=origin.host, port=origin.port, target=target)
-    return httpcore.Request(request.method, url, headers=headers, content=request.body)
+    return httpcore.Request(request.method, url, headers=written(headers), content=request.body)
 
 
-def _explain(error: Exception, turn: Turn, *, answering: bool) -> NoReturn:
-    """Raise what `error` means, in our words."""
-    if isinstance(error, TransportError):
-        raise error
-    if isinstance(error, httpcore.ProxyError) and turn.proxy is not None:
-        raise failures.proxy_refused(turn.proxy, str(error)) from None
-    if isinstance(error, httpcore.LocalProtocolError):
-        raise failures.bad_request() from None
-    if turn.proxy is not None and turn.proxy.is_socks and not turn.sent:
-        raise failures.proxy_refused(turn.proxy, "it did not answer with SOCKS5") from None
-    if isinstance(error, httpcore.RemoteProtocolError):
-        raise failures.broken(str(error), answering=answering) from None
-    if isinstance(error, httpcore.NetworkError):
-        raise failures.lost(error, answering=answering) from None
-    raise error
-
-
-def _close(response: httpcore.Response) -> None:
-    response.close()
+def _close(underway: _Open) -> None:
+    underway.response.close()
 
 
 _transports: weakref.WeakSet[HttpTransport] = weakref.WeakSet()

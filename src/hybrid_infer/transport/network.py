@@ -29,8 +29,8 @@ _now = threading.local()
 class Turn:
     """One request, and how long its thread may wait at this moment.
 
-    `httpcore` hands its network backend a timeout for each operation, which a server that drips outlives. So the
-    thread notes the turn it takes before it goes in, and the sockets look here.
+    `httpcore` hands its network backend a timeout for each operation, which a server that drips outlives. So
+    the thread notes the turn it takes before it goes in, and the sockets look here.
     """
 
     __slots__ = ("_connect_by", "clock", "connect_timeout", "origin", "proxy", "sent", "until")
@@ -181,7 +181,9 @@ class DeadlineBackend(httpcore.NetworkBackend):
         turn = _turn()
         turn.connect()
         proxy = turn.proxy
-        stream = DeadlineStream(_connected(proxy.host, proxy.port, turn) if proxy else _connected(host, port, turn))
+        if proxy is not None:
+            host, port = proxy.host, proxy.port
+        stream = DeadlineStream(_connected(host, port, turn))
         with self._guard:
             self._streams.add(stream)
         try:

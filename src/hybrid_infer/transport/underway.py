@@ -14,9 +14,9 @@ T = TypeVar("T")
 class Underway(Generic[T]):
     """Holds each open response until it is closed or left behind.
 
-    The responses of `httpcore` and `httpx` take the lock of their pool when they are closed, and when they are
-    collected half-read. A collection can fire while the same thread holds that very lock. So they are held here,
-    out of the collector's reach, and what a finaliser leaves behind is closed by the next request.
+    The responses of `httpcore` and `httpx` take the lock of their pool when they are closed, and when they
+    are collected half-read. A collection can fire while the same thread holds that very lock. So they are
+    held here, out of the collector's reach, and what a finaliser leaves behind is closed by the next request.
 
     Every method is atomic or works on what only its caller has; none takes a lock.
     """

@@ -1,0 +1,201 @@
+"""One request over `aiohttp`, up to the head of its response."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import Callable
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any
+
+import aiohttp
+from yarl import URL
+
+from hybrid_infer.transport import failures
+from hybrid_infer.transport.base import Origin, TransportError, WireRequest
+from hybrid_infer.transport.encoding import asked
+from hybrid_infer.transport.environment import Proxy
+
+if TYPE_CHECKING:
+    from aiohttp.connector import Connection
+    from aiohttp.tracing import Trace
+
+_PIECE = 65_536
+"""Bytes of a long body given to aiohttp at one time."""
+_LONG_BODY = 1_048_576
+"""Bytes from which on aiohttp warns of a body in one piece: it would hold up the loop."""
+
+
+class Flight:
+    """One request on its way out, and its timeout: short while it connects, `until` before and after."""
+
+    __slots__ = (
+        "_clock",
+        "_connect_timeout",
+        "_origin",
+        "_proxy",
+        "_queued",
+        "_sent",
+        "_timeout",
+        "_transport",
+        "_until",
+    )
+
+    def __init__(
+        self,
+        *,
+        clock: Callable[[], float],
+        until: float,
+        connect_timeout: float,
+        origin: Origin,
+        proxy: Proxy | None,
+    ) -> None:
+        self._clock = clock
+        self._until = until
+        self._connect_timeout = connect_timeout
+        self._origin = origin
+        self._proxy = proxy
+        self._queued = False
+        self._sent = False
+        self._transport: asyncio.Transport | None = None
+        self._timeout = asyncio.timeout_at(self._connect_by())
+
+    async def run(
+        self, session: aiohttp.ClientSession, request: WireRequest, context: ssl.SSLContext | bool
+    ) -> aiohttp.ClientResponse:
+        """Send the request; come back with the head of the response."""
+        headers = asked(request.headers)
+        options: dict[str, Any] = {}
+        if self._proxy is not None:
+            options = self._through(self._proxy, headers)
+        data: bytes | _Pieces | None = request.body or None
+        if len(request.body) >= _LONG_BODY:
+            data = _Pieces(request.body)
+            if not any(name == "content-length" for name, _ in headers):
+                headers.append(("content-length", str(len(request.body))))
+        if self._clock() >= self._until:
+            raise failures.out_of_time(sent=False)
+        _flight.set(self)
+        try:
+            async with self._timeout:
+                response = await session.request(
+                    request.method,
+                    URL(f"{request.origin}{request.path}", encoded=True),
+                    headers=headers,
+                    data=data,
+                    ssl=context,
+                    allow_redirects=False,
+                    **options,
+                )
+            self._transport = None
+            return response
+        except aiohttp.ClientConnectorDNSError as error:
+            raise failures.not_resolved(error.os_error, self._origin, self._proxy) from None
+        except aiohttp.ClientConnectorError as error:
+            raise failures.not_connected(error.os_error, self._origin, self._proxy) from None
+        except (aiohttp.ClientError, ConnectionError) as error:
+            raise self._failed(error) from None
+        except TimeoutError:
+            raise self._over() from None
+        except ValueError as error:
+            raise failures.bad_request(error) from None
+        finally:
+            _flight.set(None)
+            if self._transport is not None:
+                self._transport.abort()  # aiohttp closes it too, but first waits for all to be written
+
+    def queued(self, waiting: bool) -> None:
+        """All connections are in use, or one has become free."""
+        self._queued = waiting
+        self._reschedule(self._until if waiting else self._connect_by())
+
+    def connected(self, transport: asyncio.Transport | None) -> None:
+        """There is a connection, and the request goes out."""
+        self._sent = True
+        self._transport = transport
+        self._reschedule(self._until)
+
+    def _connect_by(self) -> float:
+        return min(self._until, self._clock() + self._connect_timeout)
+
+    def _reschedule(self, when: float) -> None:
+        if not self._timeout.expired():
+            self._timeout.reschedule(when)
+
+    def _failed(self, error: aiohttp.ClientError | ConnectionError) -> TransportError:
+        if self._proxy is not None and not self._sent:
+            answer = "it closed the connection"
+            if isinstance(error, aiohttp.ClientResponseError):
+                said = isinstance(error, aiohttp.ClientHttpProxyError)
+                answer = f"{error.status} {error.message}" if said else "it did not answer with HTTP"
+            return failures.proxy_refused(self._proxy, answer)
+        if not self._sent:
+            return failures.not_connected(error, self._origin, self._proxy)
+        if isinstance(error, aiohttp.ClientResponseError):
+            return failures.broken(error.message, answering=False)
+        return failures.lost(error, answering=False)
+
+    def _over(self) -> TransportError:
+        if self._sent or self._queued or self._timeout.when() == self._until:
+            return failures.out_of_time(sent=self._sent)
+        return failures.slow_to_connect(self._origin, self._proxy, self._connect_timeout)
+
+    def _through(self, proxy: Proxy, headers: list[tuple[str, str]]) -> dict[str, Any]:
+        """The options that send the request through a proxy, with the proxy's own credentials."""
+        if proxy.authorization is None:
+            return {"proxy": proxy.url}
+        credentials = ("proxy-authorization", proxy.authorization)
+        if self._origin.scheme == "https":
+            return {"proxy": proxy.url, "proxy_headers": [credentials]}
+        headers.append(credentials)
+        return {"proxy": proxy.url}
+
+
+class _Pieces:
+    """A long body for aiohttp, piece by piece."""
+
+    def __init__(self, body: bytes) -> None:
+        self._rest = memoryview(body)
+
+    def __aiter__(self) -> _Pieces:
+        return self
+
+    async def __anext__(self) -> bytes:
+        if not self._rest:
+            raise StopAsyncIteration
+        piece, self._rest = self._rest[:_PIECE], self._rest[_PIECE:]
+        return bytes(piece)
+
+
+class Connector(aiohttp.TCPConnector):
+    """Tells the Flight that it has a connection, and which."""
+
+    async def connect(
+        self, req: aiohttp.ClientRequest, traces: list[Trace], timeout: aiohttp.ClientTimeout
+    ) -> Connection:
+        connection = await super().connect(req, traces, timeout)
+        if (flight := _flight.get()) is not None:
+            flight.connected(connection.transport)
+        return connection
+
+
+def following() -> aiohttp.TraceConfig:
+    """Tells the Flight when it waits for a connection to become free."""
+    trace = aiohttp.TraceConfig()
+    trace.on_connection_queued_start.append(_queued)
+    trace.on_connection_queued_end.append(_unqueued)
+    return trace
+
+
+async def _queued(*_: object) -> None:
+    if (flight := _flight.get()) is not None:
+        flight.queued(True)
+
+
+async def _unqueued(*_: object) -> None:
+    if (flight := _flight.get()) is not None:
+        flight.queued(False)
+
+
+_flight: ContextVar[Flight | None] = ContextVar("flight", default=None)
+"""The request that the running task sends."""

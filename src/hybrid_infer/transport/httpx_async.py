@@ -1,0 +1,199 @@
+"""The transport of an async client given an `httpx.AsyncClient`, and where `aiohttp` cannot serve."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import AsyncGenerator, Callable
+from http.cookiejar import CookieJar, DefaultCookiePolicy
+from typing import cast
+
+import httpx
+
+from hybrid_infer.errors import ClientClosedError
+from hybrid_infer.transport import failures
+from hybrid_infer.transport.base import Headers, Origin, WireRequest
+from hybrid_infer.transport.encoding import Decode, decoding, read_headers
+from hybrid_infer.transport.environment import Limits, Proxy
+from hybrid_infer.transport.httpx_client import unanswered, unfinished, wire_request
+
+
+class AsyncHttpxTransport:
+    """Async, over the user's `httpx.AsyncClient`, or over clients of its own, one for each proxy.
+
+    `until` is exact: the wait is cancelled when it comes. Whether the request had gone out by then is not
+    known, and taken to be so. A client of the user's is never closed here; its timeouts and redirects do not
+    count.
+    """
+
+    name = "httpx"
+
+    def __init__(
+        self,
+        client: httpx.AsyncClient | None = None,
+        *,
+        clock: Callable[[], float],
+        limits: Limits,
+        proxy_for: Callable[[Origin], Proxy | None],
+        tls: Callable[[], ssl.SSLContext],
+    ) -> None:
+        self._given = client
+        self._clock = clock
+        self._limits = limits
+        self._proxy_for = proxy_for
+        self._tls = tls
+        self._own: dict[Proxy | None, httpx.AsyncClient] = {}
+        self._left: set[asyncio.Future[None]] = set()
+        self._closed = False
+
+    async def send(self, request: WireRequest, *, until: float) -> AsyncHttpxResponse:
+        """See `Transport.send`.
+
+        Raises:
+            TransportError, TransportTimeout: there is no response.
+            ConfigurationError: the proxy or the certificates that the environment names cannot be used.
+            ClientClosedError: after `aclose`, or the user closed the client.
+        """
+        if self._closed:
+            raise ClientClosedError("this client is closed; make a new one")
+        origin = request.origin
+        proxy = self._proxy_for(origin) if self._given is None else None
+        client = self._given or self._own.get(proxy) or self._open(proxy)
+        if client.is_closed:
+            raise ClientClosedError("the httpx.AsyncClient given as http_client= is closed")
+        if self._clock() >= until:
+            raise failures.out_of_time(sent=False)
+        waits = httpx.Timeout(None, connect=self._limits.connect_timeout)
+        try:
+            async with asyncio.timeout_at(until):
+                response = await client.send(
+                    wire_request(client, request, waits), stream=True, follow_redirects=False
+                )
+        except httpx.ConnectTimeout:
+            raise failures.slow_to_connect(origin, proxy, self._limits.connect_timeout) from None
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            raise unanswered(error, origin, proxy) from None
+        except TimeoutError:
+            raise failures.out_of_time(sent=True) from None
+        try:
+            headers = read_headers(response.headers.raw)
+            return AsyncHttpxResponse(self, response, headers, decoding(headers), self._clock)
+        except BaseException:
+            await response.aclose()
+            raise
+
+    async def aclose(self) -> None:
+        """Close what was left behind, and the connections of clients of its own."""
+        self._closed = True
+        if self._left:
+            await asyncio.wait(self._left)
+        clients, self._own = list(self._own.values()), {}
+        for client in clients:
+            await client.aclose()
+
+    def leave(self, response: httpx.Response, pieces: AsyncGenerator[bytes, None]) -> None:
+        """Close a response that nobody reads any more; runs in the loop."""
+        task = asyncio.ensure_future(_aclose(response, pieces))
+        self._left.add(task)
+        task.add_done_callback(self._left.discard)
+
+    def _open(self, proxy: Proxy | None) -> httpx.AsyncClient:
+
+        limits = self._limits
+        client = self._own[proxy] = httpx.AsyncClient(
+            verify=self._tls(),
+            trust_env=False,
+            proxy=None if proxy is None else httpx.Proxy(proxy.url, auth=proxy.auth),
+            cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
+            limits=httpx.Limits(
+                max_connections=limits.max_connections,
+                max_keepalive_connections=limits.max_keepalive,
+                keepalive_expiry=limits.keepalive_expiry,
+            ),
+        )
+        return client
+
+
+class AsyncHttpxResponse:
+    """A response whose body is read from its connection. See `WireResponse`."""
+
+    __slots__ = (
+        "_clock",
+        "_decode",
+        "_ended",
+        "_loop",
+        "_pieces",
+        "_response",
+        "_transport",
+        "headers",
+        "status",
+    )
+
+    def __init__(
+        self,
+        transport: AsyncHttpxTransport,
+        response: httpx.Response,
+        headers: Headers,
+        decode: Decode | None,
+        clock: Callable[[], float],
+    ) -> None:
+        self.status = response.status_code
+        self.headers = headers
+        self._transport = transport
+        self._decode = decode
+        self._clock = clock
+        self._ended = False
+        self._loop = asyncio.get_running_loop()
+        self._pieces = cast("AsyncGenerator[bytes, None]", response.aiter_raw())
+        self._response: httpx.Response | None = response
+
+    async def read(self, until: float) -> bytes:
+        """See `WireResponse.read`."""
+        if self._response is None:
+            if self._ended:
+                return b""
+            raise failures.closed(sent=True)
+        try:
+            while True:
+                if self._clock() >= until:
+                    raise failures.out_of_time(sent=True)
+                async with asyncio.timeout_at(until):
+                    piece = await anext(self._pieces, None)
+                data = piece or b"" if self._decode is None else self._decode(piece)
+                if piece is None:
+                    self._ended = True
+                    await self.aclose()
+                    return data
+                if data:
+                    return data
+        except httpx.HTTPError as error:
+            await self.aclose()
+            raise unfinished(error) from None
+        except TimeoutError:
+            await self.aclose()
+            raise failures.out_of_time(sent=True) from None
+        except BaseException:
+            await self.aclose()
+            raise
+
+    async def aclose(self) -> None:
+        response, self._response = self._response, None
+        if response is not None:
+            await _aclose(response, self._pieces)
+
+    def abandon(self) -> None:
+        """See `WireResponse.abandon`. It happens in the loop, as soon as that runs."""
+        response, self._response = self._response, None
+        if response is not None:
+            try:
+                self._loop.call_soon_threadsafe(self._transport.leave, response, self._pieces)
+            except RuntimeError:
+                return  # the loop is closed, and its connections with it
+
+    def __del__(self) -> None:
+        self.abandon()
+
+
+async def _aclose(response: httpx.Response, pieces: AsyncGenerator[bytes, None]) -> None:
+    await pieces.aclose()
+    await response.aclose()

@@ -1,0 +1,197 @@
+"""The transport of a blocking client that was given an `httpx.Client`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+
+from hybrid_infer.errors import ClientClosedError
+from hybrid_infer.transport import failures
+from hybrid_infer.transport.base import Headers, Origin, TransportError, WireRequest
+from hybrid_infer.transport.encoding import Decode, asked, decoding, read_headers, written
+from hybrid_infer.transport.environment import Limits, Proxy
+from hybrid_infer.transport.underway import Underway
+
+
+class InjectedTransport:
+    """Blocking, over the user's own `httpx.Client`. Its proxies, certificates, limits, hooks and default
+    headers stay in force; its timeouts and redirects do not. It is never closed here.
+
+    Each single wait is at most as long as what was left when the request was sent, and `until` is checked
+    between reads. So a server that drips its head byte by byte outlives `until`, and so does one that falls
+    silent in the body. Where no `http_client=` is given the deadline is exact.
+    """
+
+    name = "httpx"
+
+    def __init__(self, client: httpx.Client, *, clock: Callable[[], float], limits: Limits) -> None:
+        self._client = client
+        self._clock = clock
+        self._limits = limits
+        self._underway: Underway[_Open] = Underway()
+        self._closed = False
+
+    async def send(self, request: WireRequest, *, until: float) -> InjectedResponse:
+        """See `Transport.send`.
+
+        Raises:
+            TransportError, TransportTimeout: there is no response.
+            ClientClosedError: after `aclose`, or the user closed the client.
+        """
+        if self._closed:
+            raise ClientClosedError("this client is closed; make a new one")
+        self._underway.sweep(_close)
+        if self._client.is_closed:
+            raise ClientClosedError("the httpx.Client given as http_client= is closed")
+        left = until - self._clock()
+        if left <= 0:
+            raise failures.out_of_time(sent=False)
+        waits = httpx.Timeout(left, connect=min(left, self._limits.connect_timeout))
+        try:
+            response = self._client.send(
+                wire_request(self._client, request, waits), stream=True, follow_redirects=False
+            )
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            raise self._explained(error, request.origin, until) from None
+        try:
+            headers = read_headers(response.headers.raw)
+            return InjectedResponse(self._clock, self._underway, response, headers, decoding(headers))
+        except BaseException:
+            response.close()
+            raise
+
+    async def aclose(self) -> None:
+        """Close what was left behind. The user's client stays open."""
+        self._closed = True
+        self._underway.sweep(_close)
+
+    def _explained(self, error: Exception, origin: Origin, until: float) -> TransportError:
+        if isinstance(error, httpx.ConnectTimeout) and self._clock() < until:
+            return failures.slow_to_connect(origin, None, self._limits.connect_timeout)
+        return unanswered(error, origin, None)
+
+
+@dataclass(slots=True)
+class _Open:
+    """A response and the generator that reads it: closing either takes the lock of the pool."""
+
+    response: httpx.Response
+    pieces: Iterator[bytes]
+
+
+class InjectedResponse:
+    """A response whose body is read from its connection. See `WireResponse`."""
+
+    __slots__ = ("_clock", "_decode", "_ended", "_open", "_underway", "headers", "status")
+
+    def __init__(
+        self,
+        clock: Callable[[], float],
+        underway: Underway[_Open],
+        response: httpx.Response,
+        headers: Headers,
+        decode: Decode | None,
+    ) -> None:
+        self.status = response.status_code
+        self.headers = headers
+        self._clock = clock
+        self._underway = underway
+        self._decode = decode
+        self._ended = False
+        self._open: _Open | None = _Open(response, response.iter_raw())
+        underway.hold(self, self._open)
+
+    async def read(self, until: float) -> bytes:
+        """See `WireResponse.read`; `InjectedTransport` says how exact `until` is."""
+        underway = self._open
+        if underway is None:
+            if self._ended:
+                return b""
+            raise failures.closed(sent=True)
+        try:
+            while True:
+                if self._clock() >= until:
+                    raise failures.out_of_time(sent=True)
+                piece = next(underway.pieces, None)
+                data = piece or b"" if self._decode is None else self._decode(piece)
+                if piece is None:
+                    self._ended = True
+                    self._close()
+                    return data
+                if data:
+                    return data
+        except httpx.HTTPError as error:
+            self._close()
+            raise unfinished(error) from None
+        except BaseException:
+            self._close()
+            raise
+
+    async def aclose(self) -> None:
+        self._close()
+
+    def abandon(self) -> None:
+        """See `WireResponse.abandon`. The client's pool hears of it with the next request."""
+        underway = self._underway.take(self)
+        if underway is not None:
+            self._open = None
+            stream = underway.response.extensions.get("network_stream")
+            connection = stream.get_extra_info("socket") if stream is not None else None
+            if connection is not None:
+                connection.close()
+            self._underway.leave(underway)
+
+    def _close(self) -> None:
+        underway = self._underway.take(self)
+        if underway is not None:
+            self._open = None
+            _close(underway)
+
+    def __del__(self) -> None:
+        self.abandon()
+
+
+def wire_request(client: Any, request: WireRequest, waits: httpx.Timeout) -> httpx.Request:
+    wire: httpx.Request = client.build_request(
+        request.method,
+        f"{request.origin}{request.path}",
+        headers=written(asked(request.headers)),
+        content=request.body or None,
+        timeout=waits,
+    )
+    return wire
+
+
+def unanswered(error: Exception, origin: Origin, proxy: Proxy | None) -> TransportError:
+    """Why there is no response."""
+    if isinstance(error, (httpx.ConnectTimeout, httpx.PoolTimeout)):
+        return failures.out_of_time(sent=False)
+    if isinstance(error, httpx.TimeoutException):
+        return failures.out_of_time(sent=True)
+    if isinstance(error, httpx.ProxyError):
+        if proxy is not None:
+            return failures.proxy_refused(proxy, str(error))
+        return TransportError(f"the proxy of the http_client= refused: {error}", sent=False)
+    if isinstance(error, httpx.ConnectError):
+        return failures.not_connected(error, origin, proxy)
+    if isinstance(error, httpx.RemoteProtocolError):
+        return failures.broken(str(error), answering=False)
+    if isinstance(error, (httpx.ReadError, httpx.WriteError, httpx.CloseError)):
+        return failures.lost(error, answering=False)
+    return failures.bad_request(error)
+
+
+def unfinished(error: Exception) -> TransportError:
+    """Why the body does not go on."""
+    if isinstance(error, httpx.TimeoutException):
+        return failures.out_of_time(sent=True)
+    if isinstance(error, httpx.RemoteProtocolError):
+        return failures.broken(str(error), answering=True)
+    return failures.lost(error, answering=True)
+
+
+def _close(underway: _Open) -> None:
+    underway.response.close()

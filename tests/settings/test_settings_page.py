@@ -1,0 +1,68 @@
+"""What is known of each setting, and the page made of it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+from hybrid_infer.settings import Explained, Settings
+
+GENERATOR = Path(__file__).parents[2] / "docs" / "generate_settings.py"
+
+
+def run(script: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, str(script), *arguments], capture_output=True, text=True)
+
+
+def test_every_field_is_an_option_with_one_line_of_text_and_a_variable() -> None:
+    options = {option.name: option for option in Settings.options()}
+    assert set(Settings.model_fields) - {"models"} <= set(options)
+    for option in options.values():
+        assert option.text.endswith(".") and "\n" not in option.text
+        assert option.allowed
+        assert option.variables[0].startswith("HYBRID_INFER_")
+
+
+def test_an_option_tells_name_variables_default_range_and_text() -> None:
+    options = {option.name: option for option in Settings.options()}
+    retries = options["max_retries"]
+    assert retries.variables == ("HYBRID_INFER_MAX_RETRIES",)
+    assert (retries.default, retries.allowed, retries.secret) == (2, "a whole number from 0 to 20", False)
+    assert "at most 3 attempts" in retries.text
+    key = options["together_api_key"]
+    assert key.variables == ("HYBRID_INFER_TOGETHER_API_KEY", "TOGETHER_API_KEY")
+    assert key.secret
+    assert options["models.<name>.<mode>.url"].variables == ("HYBRID_INFER_MODELS__<NAME>__<MODE>__URL",)
+
+
+def test_explain_has_a_row_for_every_setting_and_for_what_is_said_of_models() -> None:
+    settings = Settings.load(
+        {"simulate": True}, environ={"HYBRID_INFER_MODELS__A__MODAL__URL": "http://h/v1"}
+    )
+    rows = settings.explain()
+    assert Explained(name="simulate", value="true", source="argument") in rows
+    assert Explained(name="timeout", value="600.0", source="default") in rows
+    assert Explained(name="model", value="not set", source="default") in rows
+    assert rows[-1] == Explained(
+        name="models.a.modal.url", value="http://h", source="environment HYBRID_INFER_MODELS__A__MODAL__URL"
+    )
+    assert [row.name for row in rows[:-1]] == [name for name in Settings.model_fields if name != "models"]
+
+
+def test_the_page_is_up_to_date() -> None:
+    done = run(GENERATOR, "--check")
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_page_that_is_out_of_date_or_missing_fails_the_check(tmp_path: Path) -> None:
+    script = tmp_path / GENERATOR.name
+    script.write_text(GENERATOR.read_text())
+    assert run(script, "--check").returncode == 1
+    assert run(script).returncode == 0
+    assert run(script, "--check").returncode == 0
+    (tmp_path / "settings.md").write_text("old")
+    done = run(script, "--check")
+    assert done.returncode == 1
+    assert "out of date" in done.stderr
+    assert run(script, "--chek").returncode == 2
