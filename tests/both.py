@@ -1,7 +1,7 @@
 """Both colours from one test body.
 
-A test body is `async def` and uses an `Api`. For `[sync]` the Api holds a Client and the body is stepped without
-an event loop; for `[async]` it holds an AsyncClient and the body runs in a loop. Time is virtual in both unless
+A test body is `async def` and uses an `Api`. For `[sync]` the Api holds a Client and the body is stepped,
+without an event loop; for `[async]` it holds an AsyncClient and the body runs in a loop. Time is virtual in both unless
 a test asks for real time.
 """
 
@@ -134,8 +134,8 @@ class Making:
             http_client,
             tracer_provider,
         )
-        kind = AsyncClient if self.colour == "async" else Client
-        client = object.__new__(kind)
+        kind: type[Any] = AsyncClient if self.colour == "async" else Client
+        client: Any = object.__new__(kind)
         client._core, client._defaults = core, {}
         api = Api(client, runtime)
         self.apis.append(api)

@@ -66,7 +66,7 @@ DONE = b"data: [DONE]\n\n"
 USAGE = {"prompt_tokens": 10, "completion_tokens": 2, "total_tokens": 12}
 
 
-def streamed(*pieces: Piece, after: float = 0.0) -> Answer:
+def streamed(*pieces: Any, after: float = 0.0) -> Answer:
     return Answer(200, pieces, (("content-type", "text/event-stream"),), after)
 
 

@@ -1,7 +1,7 @@
 """What the documentation shows runs, and what it links to is there.
 
-Every Python block of README.md and docs/*.md runs by itself, in an empty folder that holds the files of its page
-(blocks with a title). A comment before a block says otherwise than "simulated":
+Every Python block of README.md and docs/*.md runs by itself, in a folder with nothing but the files of its
+page (blocks with a title). Providers are simulated, unless a comment before the block says otherwise:
 
     <!-- run: plain -->    no simulator: the block brings its own provider
     <!-- run: served -->   against `hybrid-infer simulate`, over real sockets
@@ -34,7 +34,9 @@ FENCE = re.compile(
     re.MULTILINE | re.DOTALL,
 )
 LINK = re.compile(r"\]\((?!\w+:)([^)#\s]*)(?:#[^)\s]*)?\)")
-SPEED = "1000"
+SPEED = 1000
+SERVED_SPEED = 40
+"""Less, because the client asks once a real second whether a container is up."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,7 +72,7 @@ RUN = [block for block in BLOCKS if block.language == "python" and "# not run" n
 @pytest.fixture(scope="module")
 def served() -> Iterator[dict[str, str]]:
     """The variables of a simulator behind a real address."""
-    server = SimulatorServer(World(), speed=float(SPEED))
+    server = SimulatorServer(World(), speed=SERVED_SPEED)
     thread = threading.Thread(target=server.run)
     thread.start()
     yield exports(server.port)
@@ -79,7 +81,6 @@ def served() -> Iterator[dict[str, str]]:
 
 
 @pytest.mark.parametrize("block", RUN, ids=str)
-@pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
 def test_a_python_block_runs(
     block: Block, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -90,7 +91,7 @@ def test_a_python_block_runs(
     monkeypatch.chdir(tmp_path)
     variables: dict[str, str] = {}
     if block.how == "simulated":
-        variables = {"HYBRID_INFER_SIMULATE": "1", "HYBRID_INFER_SIMULATE_SPEED": SPEED}
+        variables = {"HYBRID_INFER_SIMULATE": "1", "HYBRID_INFER_SIMULATE_SPEED": str(SPEED)}
     elif block.how == "served":
         variables = request.getfixturevalue("served")
     for name, value in variables.items():
@@ -114,6 +115,6 @@ def test_relative_links_lead_to_files(page: Path) -> None:
 
 def test_the_page_of_errors_names_them_all() -> None:
     public = (getattr(hybrid_infer, name) for name in hybrid_infer.__all__)
-    errors = [kind.__name__ for kind in public if isinstance(kind, type) and issubclass(kind, HybridInferError)]
+    kinds = [kind for kind in public if isinstance(kind, type) and issubclass(kind, HybridInferError)]
     page = (ROOT / "docs" / "errors.md").read_text("utf-8")
-    assert [name for name in errors if f"`{name}`" not in page] == []
+    assert [kind for kind in kinds if f"`{kind.__name__}`" not in page] == []

@@ -167,6 +167,22 @@ class Server:
             self.ended.put(number)
 
 
+class Mute(Server):
+    """Takes everything and says nothing."""
+
+    def serve(self, peer: Peer) -> None:
+        while not peer.gone(10):
+            pass
+
+
+class Blunt(Server):
+    """Gives one answer to whatever it is sent, and hangs up."""
+
+    def serve(self, peer: Peer) -> None:
+        peer.socket.recv(65_536)
+        peer.send(response(b"what?", "400 Bad Request"))
+
+
 class ProxyServer(Server):
     """An HTTP proxy: passes CONNECT and absolute targets on, or gives `answer` instead."""
 

@@ -133,7 +133,7 @@ __all__ = [
     "UnsupportedOperationError",
     "Usage",
     "UsageError",
-    "__version__",
+    "__version__",  # pyright: ignore[reportUnsupportedDunderAll]  # by __getattr__
 ]
 
 

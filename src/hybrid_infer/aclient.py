@@ -51,7 +51,7 @@ class AsyncClient:
 
     @property
     def chat(self) -> AsyncChat:
-        return AsyncChat(self)
+        return AsyncChat(self._core, self._defaults)
 
     def with_options(self, *, model: str | None = None, **options: Unpack[CallOptions]) -> Self:
         """As `Client.with_options`."""
@@ -87,20 +87,19 @@ class AsyncClient:
 class AsyncChat:
     """`client.chat`"""
 
-    def __init__(self, client: AsyncClient) -> None:
-        self._client = client
+    def __init__(self, core: Core, defaults: Mapping[str, Any]) -> None:
+        self._core, self._defaults = core, defaults
 
     @property
     def completions(self) -> AsyncChatCompletions:
-        return AsyncChatCompletions(self._client)
+        return AsyncChatCompletions(self._core, self._defaults)
 
 
 class AsyncChatCompletions:
     """`client.chat.completions`"""
 
-    def __init__(self, client: AsyncClient) -> None:
-        self._core = client._core
-        self._defaults = client._defaults
+    def __init__(self, core: Core, defaults: Mapping[str, Any]) -> None:
+        self._core, self._defaults = core, defaults
 
     @overload
     async def create(

@@ -61,7 +61,7 @@ class Client:
 
     @property
     def chat(self) -> Chat:
-        return Chat(self)
+        return Chat(self._core, self._defaults)
 
     def with_options(self, *, model: str | None = None, **options: Unpack[CallOptions]) -> Self:
         """A client with other defaults for its calls, on the same connections.
@@ -105,20 +105,19 @@ class Client:
 class Chat:
     """`client.chat`"""
 
-    def __init__(self, client: Client) -> None:
-        self._client = client
+    def __init__(self, core: Core, defaults: Mapping[str, Any]) -> None:
+        self._core, self._defaults = core, defaults
 
     @property
     def completions(self) -> ChatCompletions:
-        return ChatCompletions(self._client)
+        return ChatCompletions(self._core, self._defaults)
 
 
 class ChatCompletions:
     """`client.chat.completions`"""
 
-    def __init__(self, client: Client) -> None:
-        self._core = client._core
-        self._defaults = client._defaults
+    def __init__(self, core: Core, defaults: Mapping[str, Any]) -> None:
+        self._core, self._defaults = core, defaults
 
     @overload
     def create(

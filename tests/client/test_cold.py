@@ -9,6 +9,7 @@ import pytest
 
 from both import Api, Making
 from fakes import Answer, ScriptedTransport, refused, said
+from hybrid_infer.aclient import AsyncClient
 from hybrid_infer.errors import AuthenticationError, ColdError, DeadlineExceededError, OverloadedError
 from hybrid_infer.transport.base import WireRequest
 
@@ -80,7 +81,7 @@ async def test_zero_does_not_wait(make: Making) -> None:
 
 async def together(api: Api, calls: int) -> list[Any]:
     """Several calls at once, in the threads or tasks of the colour."""
-    if isinstance(api.client, object) and asyncio.iscoroutinefunction(api.client.close):
+    if isinstance(api.client, AsyncClient):
         return list(await asyncio.gather(*(api.create() for _ in range(calls))))
 
     def one() -> Any:

@@ -33,7 +33,7 @@ async def test_html_with_status_200_is_one_clear_error(make: Making) -> None:
     for ask in ("create", "stream"):
         with pytest.raises(APIResponseError, match="text/html") as caught:
             await getattr(make(transport=ScriptedTransport([page]), **KEY), ask)()
-        assert "Log in" in caught.value.body
+        assert "Log in" in (caught.value.body or "")
 
 
 @pytest.mark.parametrize("body", [b"", b"{", b"[]", b'{"choices": 7}', b"null", b"\xff\xfe"])

@@ -33,7 +33,7 @@ def test_threads_and_tasks_agree_on_when_things_happen(plans: list[list[float]])
     async def tasks() -> list[float]:
         return await asyncio.gather(*(task(plan) for plan in plans))
 
-    in_threads = threads.run(*[lambda plan=plan: thread(plan) for plan in plans])  # type: ignore[misc]
+    in_threads = threads.run(*[lambda plan=plan: thread(plan) for plan in plans])
     in_tasks = virtual.run(tasks())
     assert in_threads == pytest.approx(in_tasks)
     assert in_threads == pytest.approx([sum(plan) for plan in plans])

@@ -62,7 +62,9 @@ def get(path: str, headers: Any = None) -> Request:
 def finish(exchange: Exchange, now: float) -> Got:
     """Poll when asked to until the answer is complete."""
     first: float | None = None
-    status, headers, pieces = None, (), []
+    status: int | None = None
+    headers: Headers = ()
+    pieces: list[bytes] = []
     while True:
         step = exchange.poll(now)
         if step.status is not None and first is None:

@@ -9,7 +9,6 @@ import math
 from typing import Any
 
 import pytest
-from simulator.simulated import DEDICATED, MODAL, post
 
 from hybrid_infer.calls.call import MODES, Mode
 from hybrid_infer.runtime import virtual
@@ -21,6 +20,7 @@ from hybrid_infer.simulator.dedicated import EndpointPlan
 from hybrid_infer.simulator.door import SimulatedResponse, SimulatedTransport
 from hybrid_infer.simulator.world import World
 from hybrid_infer.transport.base import Origin, Transport, TransportError, TransportTimeout, WireRequest
+from simulator.simulated import DEDICATED, MODAL, post
 
 ORIGIN = Origin(scheme="https", host="simulated.example", port=443)
 NEVER = math.inf

@@ -16,14 +16,13 @@ import httpx
 import openai
 import pytest
 import together
-from simulator.simulated import DEDICATED, SERVERLESS
 
 from hybrid_infer.calls.call import MODES
 from hybrid_infer.errors import ConfigurationError
 from hybrid_infer.settings import Settings
-from hybrid_infer.simulator.modal import ModalPlan
 from hybrid_infer.simulator.server import SimulatorServer, exports
 from hybrid_infer.simulator.world import World
+from simulator.simulated import DEDICATED, SERVERLESS
 
 ASK: Any = [{"role": "user", "content": "Why is the sky blue?"}]
 QUOTED = "“Why is the sky blue?”"
@@ -38,6 +37,9 @@ TOOLS: Any = [
     }
 ]
 WEATHER: Any = [{"role": "user", "content": "What is the weather in Paris?"}]
+
+
+WRONG_STATES: list[Any] = [{}, [], {"state": "gone"}, {"state": 1}]
 
 
 @contextlib.contextmanager
@@ -91,8 +93,8 @@ def test_the_openai_package_gets_tool_calls(server: SimulatorServer) -> None:
         with client.chat.completions.stream(model=SERVERLESS, messages=WEATHER, tools=TOOLS) as stream:
             streamed = stream.get_final_completion()
     for answer in (whole, streamed):
-        (call,) = answer.choices[0].message.tool_calls or ()
-        assert call.type == "function"
+        calls: Any = answer.choices[0].message.tool_calls
+        (call,) = calls
         assert (call.function.name, json.loads(call.function.arguments)) == ("get_weather", {"city": "Paris"})
 
 
@@ -128,9 +130,9 @@ def test_errors_arrive_as_the_packages_know_them(server: SimulatorServer) -> Non
         assert caught.value.code == "streaming_required"
         with pytest.raises(openai.NotFoundError):
             client.embeddings.create(model="any", input="text")
-    with together.Together(default_headers={"Authorization": "none"}, max_retries=0) as stranger:
-        with pytest.raises(together.AuthenticationError):
-            stranger.chat.completions.create(model=SERVERLESS, messages=ASK)
+    stranger = together.Together(default_headers={"Authorization": "none"}, max_retries=0)
+    with stranger, pytest.raises(together.AuthenticationError):
+        stranger.chat.completions.create(model=SERVERLESS, messages=ASK)
 
 
 def test_modal_is_cold_then_answers(server: SimulatorServer, http: httpx.Client) -> None:
@@ -171,28 +173,36 @@ def test_bytes_over_a_socket(server: SimulatorServer) -> None:
 def test_a_stream_comes_in_pieces() -> None:
     """The first piece is there long before the last token is made."""
     with served(World(), 0.1) as server, httpx.Client(headers={"authorization": "Bearer x"}) as client:
-        url = f"http://127.0.0.1:{server.port}"
-        request = body(DEDICATED, stream=True, messages=[{"role": "user", "content": "Why? " * 60}])
-        with client.stream("POST", f"{url}/v1/chat/completions", json=request) as response:
-            first = next(response.iter_raw())
-            assert "content-length" not in response.headers
-            assert first.count(b"data: ") < 10
-            assert client.get(f"{url}/simulator/state").json()["machines"]["endpoints"][0]["requests"] == 1
+        url = f"http://127.0.0.1:{server.port}/v1/chat/completions"
+        with client.stream("POST", url, json=body(DEDICATED, stream=True)) as response:
+            pieces = list(response.iter_raw())
+    assert "content-length" not in response.headers
+    assert len(pieces) > 10
+    assert b"".join(pieces).endswith(b"data: [DONE]\n\n")
 
 
-def test_work_stops_when_the_client_goes_away() -> None:
-    world = World(modal=ModalPlan(cold_start=0.0))
-    with served(world, 1.0) as server, httpx.Client(headers={"authorization": "Bearer x"}) as client:
+@pytest.mark.parametrize("stream", [False, True])
+def test_work_stops_when_the_client_goes_away(stream: bool) -> None:
+    """Before the first byte, and in the middle of a stream."""
+    with served(World(), 0.05) as server, httpx.Client(headers={"authorization": "Bearer x"}) as client:
         url = f"http://127.0.0.1:{server.port}"
-        for model, stream in ((f"{DEDICATED}", True), (f"{DEDICATED}", False)):
-            messages = [
-                {"role": "user", "content": "Summarise. " + "A long sentence about many rivers. " * 3000}
-            ]
-            request = body(model, stream=stream, messages=messages, n=16)
+
+        def requests() -> int:
+            (endpoint,) = client.get(f"{url}/simulator/state").json()["machines"]["endpoints"]
+            return int(endpoint["requests"])
+
+        request = body(DEDICATED, stream=stream)
+        if stream:
+            with client.stream("POST", f"{url}/v1/chat/completions", json=request) as response:
+                pieces = response.iter_raw()
+                next(pieces)
+                assert requests() == 1
+        else:
             with pytest.raises(httpx.ReadTimeout):
-                client.post(f"{url}/v1/chat/completions", json=request, timeout=0.1)
-            while client.get(f"{url}/simulator/state").json()["machines"]["endpoints"][0]["requests"]:
-                pass
+                client.post(f"{url}/v1/chat/completions", json=request, timeout=0.3)
+        while requests():
+            pass
+        assert client.get(f"{url}/simulator/state").json()["invoice"]["dedicated"][0]["busy_seconds"] < 0.1
 
 
 def test_the_state_is_shown_and_the_endpoint_can_be_stopped_and_started(http: httpx.Client) -> None:
@@ -206,7 +216,7 @@ def test_the_state_is_shown_and_the_endpoint_can_be_stopped_and_started(http: ht
     assert change({"state": "starting"}).json()["machines"]["endpoints"][0]["state"] == "PROVISIONING"
     assert change({"state": "ready"}).json()["machines"]["endpoints"][0]["routed"] is True
     assert http.post("/v1/chat/completions", json=body(DEDICATED)).status_code == 200
-    assert [change(wrong).status_code for wrong in ({}, [], {"state": "gone"}, {"state": 1})] == [400] * 4
+    assert [change(wrong).status_code for wrong in WRONG_STATES] == [400] * 4
     invoice = http.get("/simulator/state").json()["invoice"]
     assert invoice["dedicated_requests"] == 3
     assert invoice["dedicated"][0]["seconds"] > 0

@@ -4,10 +4,10 @@ import json
 from typing import Any
 
 import pytest
-from simulator.simulated import BEARER, PROXY_TOKEN, ask, finish, get, post
 
 from hybrid_infer.simulator.modal import ModalPlan
 from hybrid_infer.simulator.world import World
+from simulator.simulated import BEARER, PROXY_TOKEN, ask, finish, get, post
 
 SMALL_PLAN = ModalPlan(concurrency=2, max_containers=2)
 

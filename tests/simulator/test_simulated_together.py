@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from simulator.simulated import DEDICATED, SERVERLESS, ask, finish, get, post
 
 from hybrid_infer.simulator.dedicated import EndpointPlan
 from hybrid_infer.simulator.serverless import ServerlessPlan
 from hybrid_infer.simulator.world import World
+from simulator.simulated import DEDICATED, SERVERLESS, ask, finish, get, post
 
 RECORDINGS = Path(__file__).parent.parent / "recordings"
 

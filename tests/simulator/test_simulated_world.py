@@ -1,14 +1,15 @@
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from simulator.simulated import DEDICATED, MODAL, SERVERLESS, ask, finish, get, post
 
-from hybrid_infer.simulator.exchange import Exchange
+from hybrid_infer.simulator.exchange import Exchange, Request
 from hybrid_infer.simulator.modal import ModalPlan
 from hybrid_infer.simulator.world import World
+from simulator.simulated import DEDICATED, MODAL, SERVERLESS, ask, finish, get, post
 
 REQUESTS: dict[str, tuple[Any, Any]] = {
     "serverless": ("together", post(model=SERVERLESS)),
@@ -81,6 +82,36 @@ def test_the_times_of_polls_change_nothing_in_the_answer(what: str, waits: list[
     pieces += step.pieces
     rest = b"" if step.done else finish(exchange, now).body
     assert b"".join(pieces) + rest == expected.body
+
+
+JSON = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.text(max_size=5)
+    | st.sampled_from(["user", "auto", "json_schema"]),
+    lambda inner: (
+        st.lists(inner, max_size=2)
+        | st.dictionaries(
+            st.sampled_from(["role", "content", "type", "text", "function", "name", "parameters", "schema"]),
+            inner,
+            max_size=3,
+        )
+    ),
+    max_leaves=6,
+)
+FIELDS = ["messages", "tools", "tool_choice", "response_format", "stream", "n", "stop", "max_tokens", "model"]
+GOOD = {"model": SERVERLESS, "messages": [{"role": "user", "content": "Hi"}]}
+
+
+@settings(deadline=None)
+@given(st.dictionaries(st.sampled_from(FIELDS), JSON), st.booleans())
+def test_whatever_is_sent_is_answered_or_refused(fields: dict[str, Any], good: bool) -> None:
+    body = json.dumps({**GOOD, **fields} if good else fields).encode()
+    template = post()
+    request = Request(method="POST", path=template.path, headers=template.headers, body=body)
+    assert ask(World(), "together", request).status in (200, 400)
+    assert ask(World(), "modal", request, mode="openai-compatible").status in (200, 400)
 
 
 def test_the_same_seed_gives_the_same_answers_at_the_same_times() -> None:

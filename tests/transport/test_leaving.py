@@ -14,6 +14,7 @@ from collections.abc import Callable
 import pytest
 
 from conftest import ASYNC, BLOCKING, Carrier, request, soon, whole
+from hybrid_infer.errors import ClientClosedError
 from hybrid_infer.runtime.step import step
 from hybrid_infer.transport.base import TransportError, WireResponse
 from hybrid_infer.transport.http import HttpTransport
@@ -153,6 +154,32 @@ async def test_closing_the_transport_ends_its_responses(carrier: Carrier, serve:
             await answer.read(soon())
 
 
+@pytest.mark.parametrize("kind", ["httpcore", "aiohttp"], indirect=True)
+async def test_closing_the_transport_sends_away_who_waits_for_a_connection(
+    carrier: Carrier, serve: Serve
+) -> None:
+    server = serve(endless)
+    async with carrier:
+        transport = carrier.make(max_connections=1)
+        held = await transport.send(request(server.origin), until=soon())
+
+        async def work(index: int) -> str:
+            if index == 0:
+                await transport.aclose()
+                return "closed"
+            try:
+                await transport.send(request(server.origin), until=soon())
+            except (TransportError, ClientClosedError) as error:
+                return type(error).__name__
+            return "answered"
+
+        async def last_first(index: int) -> str:
+            return await work(4 - index)
+
+        assert set(await carrier.at_once(5, last_first)) <= {"closed", "TransportError", "ClientClosedError"}
+        await held.aclose()
+
+
 @pytest.mark.parametrize("kind", ["httpcore"], indirect=True)
 async def test_closing_the_transport_wakes_a_thread_that_waits(carrier: Carrier, serve: Serve) -> None:
     reading = threading.Event()
@@ -241,7 +268,7 @@ def test_a_loop_that_is_gone_takes_its_connections_along(
         answers.clear()
         carrier._transports.clear()
         gc.collect()
-    assert [str(each.message) for each in caught if "unclosed transport" not in str(each.message)] == []
+    assert [str(each.message) for each in caught if "Unclosed" in str(each.message)] == []
     assert [record for record in caplog.records if record.levelno > logging.DEBUG] == []
 
 

@@ -115,7 +115,7 @@ def _messages(messages: object) -> list[Any]:
         raise InvalidCallError(
             'messages: not a list of messages; give a list such as [{"role": "user", "content": "Hello"}]'
         )
-    return list(cast("Iterable[Any]", messages))
+    return list(cast("Iterable[object]", messages))
 
 
 @lru_cache(maxsize=256)

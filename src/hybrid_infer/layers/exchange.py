@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Awaitable, Sequence
 from dataclasses import replace
-from typing import Any, Protocol, TypeVar
+from typing import Any, ClassVar, Protocol, TypeVar
 from urllib.parse import urljoin, urlsplit
 
 from hybrid_infer.calls.call import Call, Target
@@ -55,10 +55,8 @@ class Decoder(Protocol):
 class Backend(Protocol):
     """How a mode speaks. Pure: no clock, no I/O."""
 
-    @property
-    def needs_model(self) -> bool:
-        """Whether a request has to name one, because the provider serves many."""
-        ...
+    needs_model: ClassVar[bool]
+    """Whether a request has to name one, because the provider serves many."""
 
     def encode(self, call: Call, target: Target) -> WireRequest: ...
     def decode(self, call: Call, response: RawResponse) -> tuple[Any, Facts]: ...

@@ -35,7 +35,7 @@ class Plan:
         models: Mapping[str, Named],
         target: Callable[[Mode, str | None], Target],
     ) -> None:
-        self._mode = mode
+        self._mode: Mode = mode
         self._model = model
         self._models = models
         self._target = target
@@ -43,7 +43,8 @@ class Plan:
     async def __call__(self, call: Call, inner: Service) -> Reply:
         name = call.model if call.model is not None else self._model
         entry = self._models.get(name) if name is not None else None
-        mode, why = self._mode, "it is the client's mode"
+        mode = self._mode
+        why = "it is the client's mode"
         if call.mode is not None:
             mode, why = call.mode, "this call asks for it"
         elif entry is not None and entry.mode is not None:

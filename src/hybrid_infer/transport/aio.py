@@ -174,12 +174,17 @@ class AiohttpResponse:
         try:
             async with asyncio.timeout_at(until):
                 return await response.content.read(_PIECE)
-        except aiohttp.ClientPayloadError as error:
-            raise failures.broken(_detail(error), answering=True) from None
-        except (aiohttp.ClientError, ConnectionError) as error:
-            raise failures.lost(error, answering=True) from None
-        except TimeoutError:
-            raise failures.out_of_time(sent=True) from None
+        except (aiohttp.ClientError, OSError, RuntimeError) as error:
+            raise self._failed(error) from None
+
+    def _failed(self, error: Exception) -> Exception:
+        if self._session.closed:
+            return failures.closed(sent=True)
+        if isinstance(error, aiohttp.ClientPayloadError):
+            return failures.broken(_detail(error), answering=True)
+        if isinstance(error, (aiohttp.ClientError, ConnectionError)):
+            return failures.lost(error, answering=True)
+        return failures.out_of_time(sent=True) if isinstance(error, TimeoutError) else error
 
     def _close(self) -> None:
         response, self._response = self._response, None

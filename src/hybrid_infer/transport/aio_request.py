@@ -89,11 +89,17 @@ class Flight:
                 )
             self._transport = None
             return response
+        except asyncio.CancelledError:
+            if session.closed and not _cancelled():  # so aiohttp sends away who waits for a connection
+                raise failures.closed(sent=self._sent) from None
+            raise
         except aiohttp.ClientConnectorDNSError as error:
             raise failures.not_resolved(error.os_error, self._origin, self._proxy) from None
         except aiohttp.ClientConnectorError as error:
             raise failures.not_connected(error.os_error, self._origin, self._proxy) from None
-        except (aiohttp.ClientError, ConnectionError) as error:
+        except (aiohttp.ClientError, ConnectionError, RuntimeError) as error:
+            if session.closed:
+                raise failures.closed(sent=self._sent) from None
             raise self._failed(error) from None
         except TimeoutError:
             raise self._over() from None
@@ -122,7 +128,9 @@ class Flight:
         if not self._timeout.expired():
             self._timeout.reschedule(when)
 
-    def _failed(self, error: aiohttp.ClientError | ConnectionError) -> TransportError:
+    def _failed(self, error: Exception) -> Exception:
+        if isinstance(error, RuntimeError):
+            return error
         if self._proxy is not None and not self._sent:
             answer = "it closed the connection"
             if isinstance(error, aiohttp.ClientResponseError):
@@ -185,6 +193,11 @@ def following() -> aiohttp.TraceConfig:
     trace.on_connection_queued_start.append(_queued)
     trace.on_connection_queued_end.append(_unqueued)
     return trace
+
+
+def _cancelled() -> bool:
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
 
 
 async def _queued(*_: object) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
@@ -89,6 +90,18 @@ def uses_socks(environ: Mapping[str, str]) -> bool:
     """Whether any of the proxy variables names a SOCKS proxy."""
     named = [_named(scheme, environ) for scheme in ("http", "https", "all")]
     return any(value.lower().startswith("socks") for _, value in filter(None, named))
+
+
+def check_socks(proxy: Proxy) -> None:
+    """SOCKS needs a package that httpx and httpcore do not bring along.
+
+    Raises:
+        ConfigurationError: it is not installed.
+    """
+    if proxy.is_socks and find_spec("socksio") is None:
+        raise ConfigurationError(
+            f'{proxy.variable}: a SOCKS proxy needs one more package: pip install "httpx[socks]"'
+        )
 
 
 def tls_context(environ: Mapping[str, str]) -> SSLContext:

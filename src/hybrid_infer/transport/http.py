@@ -8,17 +8,16 @@ import threading
 import weakref
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from importlib.util import find_spec
 from queue import Empty, SimpleQueue
 from typing import Any, NoReturn, cast
 
 import httpcore
 
-from hybrid_infer.errors import ClientClosedError, ConfigurationError
+from hybrid_infer.errors import ClientClosedError
 from hybrid_infer.transport import failures
 from hybrid_infer.transport.base import Headers, Origin, TransportError, WireRequest
 from hybrid_infer.transport.encoding import Decode, asked, decoding, read_headers, written
-from hybrid_infer.transport.environment import Limits, Proxy
+from hybrid_infer.transport.environment import Limits, Proxy, check_socks
 from hybrid_infer.transport.network import DeadlineBackend, DeadlineStream, Turn
 from hybrid_infer.transport.underway import Underway
 
@@ -201,6 +200,9 @@ class _Pools:
             self._places.get(timeout=turn.left())
         except Empty:
             raise turn.over() from None
+        if self._closed:
+            self.give_place()  # to the next who waits
+            raise failures.closed(sent=False)
 
     def give_place(self) -> None:
         self._places.put(None)
@@ -220,6 +222,7 @@ class _Pools:
         self._closed = True
         self.underway.sweep(_close)
         self._backend.wake_all()
+        self.give_place()
         with self._guard:
             pools = list(self._pools.values())
         for pool in pools:
@@ -252,10 +255,7 @@ class _Pools:
                 keepalive_expiry=self._limits.keepalive_expiry,
                 network_backend=self._backend,
             )
-        if find_spec("socksio") is None:
-            raise ConfigurationError(
-                f'{socks.variable}: a SOCKS proxy needs one more package: pip install "httpx[socks]"'
-            )
+        check_socks(socks)
         return httpcore.SOCKSProxy(
             socks.url,
             proxy_auth=socks.auth,

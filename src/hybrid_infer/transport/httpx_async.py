@@ -14,7 +14,7 @@ from hybrid_infer.errors import ClientClosedError
 from hybrid_infer.transport import failures
 from hybrid_infer.transport.base import Headers, Origin, WireRequest
 from hybrid_infer.transport.encoding import Decode, decoding, read_headers
-from hybrid_infer.transport.environment import Limits, Proxy
+from hybrid_infer.transport.environment import Limits, Proxy, check_socks
 from hybrid_infer.transport.httpx_client import unanswered, unfinished, wire_request
 
 
@@ -99,6 +99,8 @@ class AsyncHttpxTransport:
 
     def _open(self, proxy: Proxy | None) -> httpx.AsyncClient:
 
+        if proxy is not None:
+            check_socks(proxy)
         limits = self._limits
         client = self._own[proxy] = httpx.AsyncClient(
             verify=self._tls(),

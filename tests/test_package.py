@@ -1,0 +1,124 @@
+"""The package as a whole: what importing costs, what is public, and that both clients are one surface."""
+
+from __future__ import annotations
+
+import inspect
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from both import Making
+
+import hybrid_infer
+from hybrid_infer import AsyncClient, Client
+from hybrid_infer import errors as error_tree
+from hybrid_infer.aclient import AsyncChatCompletions
+from hybrid_infer.client import ChatCompletions
+
+ROOT = Path(__file__).parent.parent
+HEAVY = ("together", "modal", "aiohttp", "opentelemetry.sdk", "httpx", "httpcore", "pydantic", "asyncio", "ssl")
+
+
+def python(code: str) -> str:
+    return subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd="/"
+    ).stdout.strip()
+
+
+def test_importing_loads_none_of_what_a_call_needs() -> None:
+    loaded = python("import hybrid_infer, sys; print(*sys.modules)").split()
+    assert [name for name in HEAVY if name in loaded] == []
+
+
+def test_a_client_loads_no_package_that_its_mode_does_not_need() -> None:
+    loaded = python(
+        "import hybrid_infer, sys; hybrid_infer.Client(api_key='k', model='m'); print(*sys.modules)"
+    ).split()
+    unneeded = ("together", "modal", "aiohttp", "opentelemetry.sdk", "httpx", "asyncio", "tenacity", "starlette")
+    assert [name for name in unneeded if name in loaded] == []
+
+
+def test_importing_touches_neither_network_nor_foreign_files() -> None:
+    code = """
+import sys
+seen = []
+def audit(event, args):
+    if event.startswith("socket.") or event == "subprocess.Popen":
+        seen.append(event)
+    if event == "open" and isinstance(args[0], str) and not args[0].endswith((".py", ".pyc")):
+        seen.append(args[0])
+sys.addaudithook(audit)
+import hybrid_infer
+print(seen)
+"""
+    assert python(code) == "[]"
+
+
+def test_public_means_listed() -> None:
+    listed = (ROOT / "tests" / "public_api.txt").read_text().split()
+    assert sorted(hybrid_infer.__all__) == sorted(listed)
+    for name in listed:
+        assert getattr(hybrid_infer, name) is not None
+    assert set(listed) <= set(dir(hybrid_infer))
+
+
+def test_a_name_that_is_not_there_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match="Clint"):
+        _ = hybrid_infer.Clint
+
+
+def test_every_error_is_public_and_drawn_in_the_tree() -> None:
+    kinds = [
+        name
+        for name, kind in vars(error_tree).items()
+        if isinstance(kind, type) and issubclass(kind, error_tree.HybridInferError)
+    ]
+    drawing = error_tree.__doc__ or ""
+    assert [name for name in kinds if name not in hybrid_infer.__all__] == []
+    assert [name for name in kinds if not re.search(rf"\b{name}\b", drawing)] == []
+
+
+def methods(kind: type) -> dict[str, inspect.Signature]:
+    plain = {"__enter__": "enter", "__aenter__": "enter", "__exit__": "exit", "__aexit__": "exit"}
+    return {
+        plain.get(name, name): inspect.signature(value)
+        for name, value in vars(kind).items()
+        if callable(value) and (name in plain or not name.startswith("_"))
+    }
+
+
+@pytest.mark.parametrize(
+    ("blocking", "awaited"), [(Client, AsyncClient), (ChatCompletions, AsyncChatCompletions)]
+)
+def test_both_clients_have_the_same_surface(blocking: type, awaited: type) -> None:
+    one, other = methods(blocking), methods(awaited)
+    assert one.keys() == other.keys()
+    for name in one:
+        assert list(one[name].parameters) == list(other[name].parameters), name
+    here = inspect.signature(blocking.__init__)  # type: ignore[misc]
+    there = inspect.signature(awaited.__init__)  # type: ignore[misc]
+    assert list(here.parameters) == list(there.parameters)
+
+
+async def test_the_client_describes_the_stack_it_was_built_with(make: Making) -> None:
+    text = make(simulate=True, mode="modal").client.describe()
+    order = re.findall(r"^  (\w+) ", text, re.M)
+    assert order == [
+        *("Plan", "Tracing", "Metering", "Deadline", "Retry", "pinned"),
+        *("Cold", "StreamsOnly", "Attempts", "Exchange"),
+    ]
+    assert "mode       modal" in text
+    assert "simulated" in text
+
+
+def test_errors_survive_pickling() -> None:
+    import pickle
+
+    error = error_tree.RateLimitError("slow down", status=429, code="x", retry_after=2.0, where="modal (h)")
+    copy = pickle.loads(pickle.dumps(error))
+    assert str(copy) == str(error)
+    assert (copy.retry_after, copy.retryable, copy.billed) == (2.0, True, False)
+    problems = pickle.loads(pickle.dumps(error_tree.ConfigurationError(["a", "b"])))
+    assert problems.problems == ("a", "b")
