@@ -35,7 +35,7 @@ FENCE = re.compile(
 )
 LINK = re.compile(r"\]\((?!\w+:)([^)#\s]*)(?:#[^)\s]*)?\)")
 SPEED = 1000
-SERVED_SPEED = 40
+SERVED_SPEED = 10
 """Less, because the client asks once a real second whether a container is up."""
 
 

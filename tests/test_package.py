@@ -9,16 +9,26 @@ import sys
 from pathlib import Path
 
 import pytest
-from both import Making
 
 import hybrid_infer
+from both import Making
 from hybrid_infer import AsyncClient, Client
 from hybrid_infer import errors as error_tree
 from hybrid_infer.aclient import AsyncChatCompletions
 from hybrid_infer.client import ChatCompletions
 
 ROOT = Path(__file__).parent.parent
-HEAVY = ("together", "modal", "aiohttp", "opentelemetry.sdk", "httpx", "httpcore", "pydantic", "asyncio", "ssl")
+HEAVY = (
+    "together",
+    "modal",
+    "aiohttp",
+    "opentelemetry.sdk",
+    "httpx",
+    "httpcore",
+    "pydantic",
+    "asyncio",
+    "ssl",
+)
 
 
 def python(code: str) -> str:
@@ -36,7 +46,16 @@ def test_a_client_loads_no_package_that_its_mode_does_not_need() -> None:
     loaded = python(
         "import hybrid_infer, sys; hybrid_infer.Client(api_key='k', model='m'); print(*sys.modules)"
     ).split()
-    unneeded = ("together", "modal", "aiohttp", "opentelemetry.sdk", "httpx", "asyncio", "tenacity", "starlette")
+    unneeded = (
+        "together",
+        "modal",
+        "aiohttp",
+        "opentelemetry.sdk",
+        "httpx",
+        "asyncio",
+        "tenacity",
+        "starlette",
+    )
     assert [name for name in unneeded if name in loaded] == []
 
 

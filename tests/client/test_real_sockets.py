@@ -16,12 +16,12 @@ from typing import Any
 import httpx
 import pytest
 import vcr
+
 from both import ASK, Making
 from fakes import completion, delta
-from wire_server import Peer, ProxyServer, Seen, Server, answering, chunk, response
-
 from hybrid_infer import AsyncClient, Client
 from hybrid_infer.errors import APIConnectionError, APIError, AuthenticationError, DeadlineExceededError
+from wire_server import Peer, ProxyServer, Seen, Server, answering, chunk, response
 
 pytestmark = pytest.mark.real_time
 
@@ -138,7 +138,9 @@ def test_a_stream_dropped_half_way_in_a_running_loop_closes_at_once(serve: Any, 
 
 
 async def test_a_wrong_key_says_what_to_set(make: Making, serve: Any) -> None:
-    body = json.dumps({"error": {"message": "Invalid API key sk-wrong-1", "code": "invalid_api_key"}}).encode()
+    body = json.dumps(
+        {"error": {"message": "Invalid API key sk-wrong-1", "code": "invalid_api_key"}}
+    ).encode()
     server = serve(answering(response(body, "401 Unauthorized", "content-type: application/json")))
     api = make(mode="together-serverless", api_key="sk-wrong-1", base_url=str(server.origin), model="m")
     with pytest.raises(AuthenticationError, match="TOGETHER_API_KEY") as caught:
@@ -201,10 +203,11 @@ async def test_cassettes_record_and_replay_without_the_key(
 
     with recorder.use_cassette(str(cassette)):
         live = await conversation()
-    server.stop()
+    assert len(server.seen) == 2
     with recorder.use_cassette(str(cassette), record_mode="none") as replayed:
         assert await conversation() == live == ("It scatters.", "Hello")
         assert replayed.play_count == 2
+    assert len(server.seen) == 2, "nothing went out the second time"
     if own is not None:
         own.close() if make.colour == "sync" else await own.aclose()
     assert "sk-canary" not in cassette.read_text()
@@ -221,7 +224,12 @@ async def test_no_exception_of_a_library_reaches_the_user(make: Making, serve: A
         b"HTTP/1.1 200 OK\r\ncontent-encoding: gzip\r\ncontent-length: 3\r\n\r\nabc",
     ]
     for said in garbage:
-        api = make(**at(serve(answering(said)), max_retries=0))
+
+        def act(peer: Peer, _: Seen, said: bytes = said) -> bool:
+            peer.send(said)
+            return False
+
+        api = make(**at(serve(act), max_retries=0))
         for ask in (api.create, api.stream):
             with pytest.raises(APIError) as caught:
                 await ask(timeout=5)

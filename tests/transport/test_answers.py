@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import pytest
 
-from conftest import OURS, Carrier, request, soon, whole
+from carriers import OURS, Carrier, request, soon, whole
 from hybrid_infer.transport.base import TransportError, header
 from wire_server import CHUNKED, LAST, Peer, Seen, Server, answering, chunk, response
 
@@ -151,9 +151,8 @@ async def test_a_connection_serves_again(carrier: Carrier, serve: Serve) -> None
     assert (bodies, server.connections) == ([b"a", b"b", b"c"], 1)
 
 
+@pytest.mark.parametrize("kind", OURS, indirect=True)
 async def test_no_connection_is_kept_where_none_may_be(carrier: Carrier, serve: Serve) -> None:
-    if carrier.kind not in OURS:
-        pytest.skip("the client that was given decides")
     server = serve(answering(response(b"a")))
     async with carrier:
         transport = carrier.make(max_keepalive=0)
@@ -162,10 +161,9 @@ async def test_no_connection_is_kept_where_none_may_be(carrier: Carrier, serve: 
     assert server.connections == 2
 
 
+@pytest.mark.parametrize("kind", OURS, indirect=True)
 async def test_cookies_are_not_kept(carrier: Carrier, serve: Serve) -> None:
     """They would tie one call to another, and one user of a server to the next."""
-    if carrier.kind not in OURS:
-        pytest.skip("the client that was given decides")
     server = serve(answering(response(b"a", "200 OK", "Set-Cookie: session=1; Path=/")))
     async with carrier:
         transport = carrier.make()

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import pytest
 
-from conftest import ASYNC, Carrier, request, soon, whole
+from carriers import ASYNC, Carrier, request, soon, whole
 from hybrid_infer.transport.base import TransportTimeout
 from wire_server import CHUNKED, LAST, Peer, Seen, Server, answering, chunk, response
 

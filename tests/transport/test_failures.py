@@ -9,7 +9,7 @@ from contextlib import ExitStack
 
 import pytest
 
-from conftest import Carrier, request, soon, whole
+from carriers import Carrier, request, soon, whole
 from hybrid_infer.errors import ClientClosedError
 from hybrid_infer.transport.base import Origin, TransportError, TransportTimeout
 from wire_server import CHUNKED, Peer, Seen, Server, answering, chunk, response

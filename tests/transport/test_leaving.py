@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 import pytest
 
-from conftest import ASYNC, BLOCKING, Carrier, request, soon, whole
+from carriers import ASYNC, BLOCKING, OURS, Carrier, request, soon, whole
 from hybrid_infer.errors import ClientClosedError
 from hybrid_infer.runtime.step import step
 from hybrid_infer.transport.base import TransportError, WireResponse
@@ -118,11 +118,11 @@ async def test_the_abandoned_leave_no_trace_in_the_pool(carrier: Carrier, serve:
     assert server.connections == 20
 
 
+@pytest.mark.parametrize("kind", ["httpcore", *ASYNC], indirect=True)
 async def test_who_waits_for_a_connection_gets_the_abandoned_ones_place(
     carrier: Carrier, serve: Serve
 ) -> None:
-    if carrier.kind == "httpx-given":
-        pytest.skip("the pool of the client that was given hears of it with the next request")
+    """All but a user's own `httpx.Client`, whose pool hears of it with the next request."""
     server = serve(endless)
     async with carrier:
         transport = carrier.make(max_connections=1)
@@ -140,9 +140,8 @@ async def test_who_waits_for_a_connection_gets_the_abandoned_ones_place(
         assert await carrier.at_once(2, work) == [b"", b"first"]
 
 
+@pytest.mark.parametrize("kind", OURS, indirect=True)
 async def test_closing_the_transport_ends_its_responses(carrier: Carrier, serve: Serve) -> None:
-    if carrier.kind.endswith("given"):
-        pytest.skip("the client is not ours to close")
     server = serve(endless)
     async with carrier:
         transport = carrier.make()

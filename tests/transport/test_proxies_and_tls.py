@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from conftest import OURS, Carrier, request, soon, whole
+from carriers import OURS, Carrier, request, soon, whole
 from hybrid_infer.errors import ConfigurationError
 from hybrid_infer.transport.base import TransportError, TransportTimeout
 from wire_server import (
@@ -204,9 +204,9 @@ async def test_a_proxy_that_refuses_is_told(
             with pytest.raises(TransportError) as caught:
                 await transport.send(request(server.origin), until=soon())
             assert not caught.value.sent
-    assert str(caught.value).startswith(f"proxy {proxy.url} (from HTTPS_PROXY) refused: {told}")
-    assert caught.value.hint == "check HTTPS_PROXY, or list the host in NO_PROXY"
-    assert "secret-1" not in repr(caught.value)
+            assert str(caught.value).startswith(f"proxy {proxy.url} (from HTTPS_PROXY) refused: {told}")
+            assert caught.value.hint == "check HTTPS_PROXY, or list the host in NO_PROXY"
+            assert "secret-1" not in repr(caught.value)
     assert server.connections == 0
 
 

@@ -6,9 +6,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-import vcr
+import vcr  # type: ignore[import-untyped]
 
-from conftest import Carrier, request, soon, whole
+from carriers import Carrier, request, soon, whole
 from hybrid_infer.transport.base import header
 from wire_server import CHUNKED, LAST, Server, answering, chunk
 

@@ -48,7 +48,7 @@ def connect(mode: Mode, settings: Settings, name: str | None) -> Connection:
         variable = f"HYBRID_INFER_MODELS__{name}__{mode}".upper().replace("-", "_").replace(".", "_")
         raise ConfigurationError(
             f'model "{name}" has no entry for mode {mode}: '
-            f'add `{mode} = …` to [models.{name}], or set {variable} to the model\'s name there'
+            f"add `{mode} = …` to [models.{name}], or set {variable} to the model's name there"
         )
     return REGISTRY[mode](settings, target, name)
 

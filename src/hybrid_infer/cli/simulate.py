@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import math
 import shlex
+from datetime import UTC, datetime
 from typing import Annotated, Literal
 
 import typer
 
 from hybrid_infer.cli.terminal import note
+
+FASTEST_FOR_MODAL = 50
+"""Clients look once a real second whether a container is up; idle ones stop after 60 simulated seconds."""
 
 
 def simulate(
@@ -39,8 +43,14 @@ def simulate(
         for name, value in exports(bound, near).items():
             typer.echo(f"export {name}={shlex.quote(value)}")
         note(f"simulated providers at http://{near}:{bound}, {speed:g} times real time; Ctrl-C ends them")
+        if speed > FASTEST_FOR_MODAL:
+            note(
+                f"above {FASTEST_FOR_MODAL:g} times real time an idle Modal container has stopped again "
+                "before a client looks a second time: Modal may stay cold"
+            )
 
     try:
-        serve(World(seed=seed, dedicated=dedicated), host=host, port=port, speed=speed, ready=ready)
+        world = World(seed=seed, dedicated=dedicated, epoch=datetime.now(UTC))
+        serve(world, host=host, port=port, speed=speed, ready=ready)
     except KeyboardInterrupt:
         note("")

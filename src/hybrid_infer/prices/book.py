@@ -15,7 +15,9 @@ MILLION = 1_000_000
 PARTS = MILLION * SECONDS_PER_HOUR * NANO
 """Parts of a nano-dollar: tokens at prices per million and time at prices per hour come out whole in them."""
 
-MACHINE_SHARE = "this process's share of the machine's busy time; idle time, cold starts and other callers are not in it"
+MACHINE_SHARE = (
+    "this process's share of the machine's busy time; idle time, cold starts and other callers are not in it"
+)
 
 
 @dataclass(slots=True)

@@ -169,6 +169,8 @@ class AiohttpResponse:
             response.release()
 
     async def _piece(self, response: aiohttp.ClientResponse, until: float) -> bytes:
+        if response.content.at_eof():
+            return b""
         if self._clock() >= until:
             raise failures.out_of_time(sent=True)
         try:

@@ -34,7 +34,6 @@ class Flight:
         "_connect_timeout",
         "_origin",
         "_proxy",
-        "_queued",
         "_sent",
         "_timeout",
         "_transport",
@@ -55,10 +54,9 @@ class Flight:
         self._connect_timeout = connect_timeout
         self._origin = origin
         self._proxy = proxy
-        self._queued = False
         self._sent = False
         self._transport: asyncio.Transport | None = None
-        self._timeout = asyncio.timeout_at(self._connect_by())
+        self._timeout = asyncio.timeout_at(until)
 
     async def run(
         self, session: aiohttp.ClientSession, request: WireRequest, context: ssl.SSLContext | bool
@@ -110,23 +108,18 @@ class Flight:
             if self._transport is not None:
                 self._transport.abort()  # aiohttp closes it too, but first waits for all to be written
 
-    def queued(self, waiting: bool) -> None:
-        """All connections are in use, or one has become free."""
-        self._queued = waiting
-        self._reschedule(self._until if waiting else self._connect_by())
+    def connecting(self) -> None:
+        """No connection was free, and a new one is opened."""
+        connect_by = self._clock() + self._connect_timeout
+        if connect_by < self._until and not self._timeout.expired():
+            self._timeout.reschedule(connect_by)
 
     def connected(self, transport: asyncio.Transport | None) -> None:
         """There is a connection, and the request goes out."""
         self._sent = True
         self._transport = transport
-        self._reschedule(self._until)
-
-    def _connect_by(self) -> float:
-        return min(self._until, self._clock() + self._connect_timeout)
-
-    def _reschedule(self, when: float) -> None:
-        if not self._timeout.expired():
-            self._timeout.reschedule(when)
+        if self._timeout.when() != self._until and not self._timeout.expired():
+            self._timeout.reschedule(self._until)
 
     def _failed(self, error: Exception) -> Exception:
         if isinstance(error, RuntimeError):
@@ -144,7 +137,7 @@ class Flight:
         return failures.lost(error, answering=False)
 
     def _over(self) -> TransportError:
-        if self._sent or self._queued or self._timeout.when() == self._until:
+        if self._timeout.when() == self._until:
             return failures.out_of_time(sent=self._sent)
         return failures.slow_to_connect(self._origin, self._proxy, self._connect_timeout)
 
@@ -188,10 +181,9 @@ class Connector(aiohttp.TCPConnector):
 
 
 def following() -> aiohttp.TraceConfig:
-    """Tells the Flight when it waits for a connection to become free."""
+    """Tells the Flight that a connection is opened for it."""
     trace = aiohttp.TraceConfig()
-    trace.on_connection_queued_start.append(_queued)
-    trace.on_connection_queued_end.append(_unqueued)
+    trace.on_connection_create_start.append(_connecting)
     return trace
 
 
@@ -200,14 +192,9 @@ def _cancelled() -> bool:
     return task is not None and task.cancelling() > 0
 
 
-async def _queued(*_: object) -> None:
+async def _connecting(*_: object) -> None:
     if (flight := _flight.get()) is not None:
-        flight.queued(True)
-
-
-async def _unqueued(*_: object) -> None:
-    if (flight := _flight.get()) is not None:
-        flight.queued(False)
+        flight.connecting()
 
 
 _flight: ContextVar[Flight | None] = ContextVar("flight", default=None)

@@ -77,7 +77,8 @@ class AsyncHttpxTransport:
             raise failures.out_of_time(sent=True) from None
         try:
             headers = read_headers(response.headers.raw)
-            return AsyncHttpxResponse(self, response, headers, decoding(headers), self._clock)
+            decode = None if response.is_stream_consumed else decoding(headers)
+            return AsyncHttpxResponse(self, response, headers, decode, self._clock)
         except BaseException:
             await response.aclose()
             raise
@@ -125,6 +126,7 @@ class AsyncHttpxResponse:
         "_ended",
         "_loop",
         "_pieces",
+        "_ready",
         "_response",
         "_transport",
         "headers",
@@ -146,6 +148,8 @@ class AsyncHttpxResponse:
         self._clock = clock
         self._ended = False
         self._loop = asyncio.get_running_loop()
+        # A mock transport or an event hook may have read it already; then its content is decoded, too.
+        self._ready = [response.content] if response.is_stream_consumed else None
         self._pieces = cast("AsyncGenerator[bytes, None]", response.aiter_raw())
         self._response: httpx.Response | None = response
 
@@ -159,8 +163,7 @@ class AsyncHttpxResponse:
             while True:
                 if self._clock() >= until:
                     raise failures.out_of_time(sent=True)
-                async with asyncio.timeout_at(until):
-                    piece = await anext(self._pieces, None)
+                piece = await self._piece(until)
                 data = piece or b"" if self._decode is None else self._decode(piece)
                 if piece is None:
                     self._ended = True
@@ -168,7 +171,7 @@ class AsyncHttpxResponse:
                     return data
                 if data:
                     return data
-        except httpx.HTTPError as error:
+        except (httpx.HTTPError, httpx.StreamError) as error:
             await self.aclose()
             raise unfinished(error) from None
         except TimeoutError:
@@ -177,6 +180,12 @@ class AsyncHttpxResponse:
         except BaseException:
             await self.aclose()
             raise
+
+    async def _piece(self, until: float) -> bytes | None:
+        if self._ready is not None:
+            return self._ready.pop() if self._ready else None
+        async with asyncio.timeout_at(until):
+            return await anext(self._pieces, None)
 
     async def aclose(self) -> None:
         response, self._response = self._response, None

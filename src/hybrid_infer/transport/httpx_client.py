@@ -58,7 +58,8 @@ class InjectedTransport:
             raise self._explained(error, request.origin, until) from None
         try:
             headers = read_headers(response.headers.raw)
-            return InjectedResponse(self._clock, self._underway, response, headers, decoding(headers))
+            decode = None if response.is_stream_consumed else decoding(headers)
+            return InjectedResponse(self._clock, self._underway, response, headers, decode)
         except BaseException:
             response.close()
             raise
@@ -101,7 +102,9 @@ class InjectedResponse:
         self._underway = underway
         self._decode = decode
         self._ended = False
-        self._open: _Open | None = _Open(response, response.iter_raw())
+        # A mock transport or an event hook may have read it already; then its content is decoded, too.
+        read = response.is_stream_consumed
+        self._open: _Open | None = _Open(response, iter([response.content]) if read else response.iter_raw())
         underway.hold(self, self._open)
 
     async def read(self, until: float) -> bytes:
@@ -123,7 +126,7 @@ class InjectedResponse:
                     return data
                 if data:
                     return data
-        except httpx.HTTPError as error:
+        except (httpx.HTTPError, httpx.StreamError) as error:
             self._close()
             raise unfinished(error) from None
         except BaseException:
