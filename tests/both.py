@@ -1,8 +1,8 @@
 """Both colours from one test body.
 
 A test body is `async def` and uses an `Api`. For `[sync]` the Api holds a Client and the body is stepped,
-without an event loop; for `[async]` it holds an AsyncClient and the body runs in a loop. Time is virtual in both unless
-a test asks for real time.
+without an event loop; for `[async]` it holds an AsyncClient and the body runs in a loop. Time is virtual in
+both unless a test asks for real time.
 """
 
 from __future__ import annotations

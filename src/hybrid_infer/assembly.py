@@ -1,7 +1,7 @@
 """The stack: which layers a call passes, in which order, and why in this order.
 
-`Client.describe()` reads it back. An assembly is a snapshot: a call ends in the one it began in, so a switch of
-mode never touches a call in flight.
+`Client.describe()` reads it back. An assembly is a snapshot: a call ends in the one it began in, so a switch
+of mode never touches a call in flight.
 """
 
 from __future__ import annotations

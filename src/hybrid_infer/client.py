@@ -166,7 +166,7 @@ class ChatCompletions:
 
         Raises:
             InvalidCallError: the arguments are wrong; nothing was sent.
-            APIError: the call went out, or tried to, and did not end well. `retryable` and `billed` tell more.
+            APIError: the call went out, or tried to, and did not end well; see its `retryable`, `billed`.
         """
         call = chat_call(self._defaults, messages, model, stream, options)
         reply = step(self._core.run(call))

@@ -1,4 +1,4 @@
-"""Core: what Client and AsyncClient share. It holds the current assembly and moves to another one on a switch."""
+"""Core: what both clients share. It holds the current assembly, and moves to another one on a switch."""
 
 from __future__ import annotations
 

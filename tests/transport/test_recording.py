@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-import vcr  # type: ignore[import-untyped]
+import vcr
 
 from carriers import Carrier, request, soon, whole
 from hybrid_infer.transport.base import header

@@ -15,7 +15,7 @@ log = logging.getLogger("hybrid_infer")
 
 
 class Meter(Protocol):
-    """Shares a machine's busy time among the calls in flight. `leave` neither waits nor blocks; `settle` may."""
+    """Shares a machine's busy time among the calls in flight. `leave` never blocks; `settle` may."""
 
     def enter(self, now: float) -> Any: ...
     def leave(self, stay: Any, now: float) -> None: ...

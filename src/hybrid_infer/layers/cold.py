@@ -51,7 +51,7 @@ class Cold:
                 call.tally.cold_start = True
                 if now + self._every >= until:
                     error.hint = (
-                        f"waited {call.tally.cold_wait:.0f} s for the machine; start it, warm it ahead of time, "
+                        f"waited {call.tally.cold_wait:.0f} s for the machine; start it ahead of time, "
                         "or allow more with cold_start_timeout and timeout"
                     )
                     raise

@@ -2,9 +2,9 @@
 
 All requests of a batch advance together, one iteration at a time, and an iteration takes ``tau0 + sum(w_j)``
 seconds over the requests in it. A request with I input and O output tokens needs ``K = ceil(I/2048) + O``
-iterations and ``W = alpha*I + O*(beta + gamma*(I + O/2))`` seconds of work of its own, spread evenly:
-``w_j = W/K``. Its first token comes with the first iteration after those of its prompt. Alone it takes
-``K*tau0 + W``.
+iterations and ``W = alpha*I + O*(beta + gamma*(I + O/2))`` seconds of work of its own: ``alpha*I`` spread
+over the iterations of its prompt, the rest over those of its tokens. Its first token comes with the first
+iteration after those of its prompt. Alone it takes ``K*tau0 + W``.
 
 Source of the form: OCI's published sweep of Llama-3.3-70B from 1 to 128 concurrent requests, which is
 linear in the batch (R2 0.99996). Rows: alpha, beta and gamma fitted to NVIDIA's TensorRT-LLM performance
@@ -120,15 +120,26 @@ class MachineUse:
 
 @dataclass(slots=True, eq=False)
 class Job:
-    """One request on a replica. `end` is the replica's progress, in iterations, at which it is complete."""
+    """One request on a replica.
+
+    Attributes:
+        weight, later_weight: its `w_j` in the iterations of its prompt, and in those of its tokens.
+        end: the replica's progress, in iterations, at which it is complete.
+    """
 
     input_tokens: int
     output_tokens: int
     prefill: int
     iterations: int
     weight: float
+    later_weight: float
     end: float | None = None
     over: bool = False
+
+    @property
+    def turn(self) -> float:
+        """The replica's progress at which its prompt has been read."""
+        return _end(self) - self.output_tokens
 
 
 class Replica:
@@ -153,6 +164,7 @@ class Replica:
         self._progress = 0.0
         self._tau = machine.tau0
         self._active: list[Job] = []  # by `end`
+        self._reading: list[Job] = []  # of these, the ones whose prompt is being read, by `turn`
         self._queue: deque[Job] = deque()
         self._kv = 0
 
@@ -164,13 +176,15 @@ class Replica:
     def add(self, input_tokens: int, output_tokens: int, now: float) -> Job:
         """Take a request, into the batch or the queue."""
         self.advance(now)
-        iterations = self.machine.iterations(input_tokens, output_tokens)
+        machine = self.machine
+        prefill, reading = machine.prefill(input_tokens), machine.alpha * input_tokens
         job = Job(
             input_tokens,
             output_tokens,
-            self.machine.prefill(input_tokens),
-            iterations,
-            self.machine.work(input_tokens, output_tokens) / iterations,
+            prefill,
+            machine.iterations(input_tokens, output_tokens),
+            reading / max(1, prefill),
+            (machine.work(input_tokens, output_tokens) - reading) / output_tokens,
         )
         self._queue.append(job)
         self._admit()
@@ -186,17 +200,21 @@ class Replica:
             self._queue.remove(job)
         else:
             self._active.remove(job)
+            if job in self._reading:
+                self._reading.remove(job)
             self._kv -= job.input_tokens + job.output_tokens
         self._admit()
 
     def advance(self, now: float) -> None:
         """Move to `now`; a time before the present does nothing."""
         while self._active:
-            first = self._active[0]
-            at = self._time_of(_end(first))
+            change = self._change()
+            at = self._time_of(change)
             if at > now:
                 break
-            self._move(at, _end(first))
+            self._move(at, change)
+            while self._reading and self._reading[0].turn <= self._progress:
+                self._reading.pop(0)
             while self._active and _end(self._active[0]) <= self._progress:
                 done = self._active.pop(0)
                 done.over = True
@@ -221,10 +239,15 @@ class Replica:
 
         A queued job looks once a second too: the departure of a cancelled request cannot be foreseen.
         """
-        change = self._time_of(_end(self._active[0])) if self._active else self._now
+        change = self._time_of(self._change()) if self._active else self._now
         if job.end is None:
             return min(change, self._now + _LOOK_AGAIN)
         return min(change, self._time_of(job.end - job.output_tokens + count))
+
+    def _change(self) -> float:
+        """The progress at which the speed changes next, if nobody comes."""
+        end = _end(self._active[0])
+        return min(end, self._reading[0].turn) if self._reading else end
 
     def _time_of(self, progress: float) -> float:
         """When the replica will have made this progress, if nobody comes or goes."""
@@ -245,10 +268,19 @@ class Replica:
             self._queue.popleft()
             job.end = self._progress + job.iterations
             bisect.insort(self._active, job, key=_end)
+            if job.prefill:
+                bisect.insort(self._reading, job, key=_turn)
             self._kv = kv
-        self._tau = self.machine.tau0 + math.fsum(job.weight for job in self._active)
+        reading = {id(job) for job in self._reading}
+        self._tau = self.machine.tau0 + math.fsum(
+            job.weight if id(job) in reading else job.later_weight for job in self._active
+        )
         if not self._active:
             self.idle_since, self._progress = self._now, 0.0
+
+
+def _turn(job: Job) -> float:
+    return job.turn
 
 
 def _end(job: Job) -> float:
