@@ -92,9 +92,9 @@ class Flight:
                 raise failures.closed(sent=self._sent) from None
             raise
         except aiohttp.ClientConnectorDNSError as error:
-            raise failures.not_resolved(error.os_error, self._origin, self._proxy) from None
+            raise failures.not_resolved(error.__cause__ or error, self._origin, self._proxy) from None
         except aiohttp.ClientConnectorError as error:
-            raise failures.not_connected(error.os_error, self._origin, self._proxy) from None
+            raise failures.not_connected(error.__cause__ or error, self._origin, self._proxy) from None
         except (aiohttp.ClientError, ConnectionError, RuntimeError) as error:
             if session.closed:
                 raise failures.closed(sent=self._sent) from None

@@ -39,7 +39,7 @@ def not_secured(cause: OSError, origin: Origin) -> TransportError:
     return TransportError(f"TLS handshake with {place(origin)} failed: {reason}", sent=False)
 
 
-def not_resolved(cause: OSError | UnicodeError, origin: Origin, proxy: Proxy | None) -> TransportError:
+def not_resolved(cause: BaseException, origin: Origin, proxy: Proxy | None) -> TransportError:
     reason = _lower(getattr(cause, "strerror", None) or str(cause))
     if proxy is None:
         return TransportError(f"cannot resolve {origin.host}: {reason}", sent=False, hint="check the address")

@@ -15,6 +15,9 @@ from hybrid_infer.transport.encoding import Decode, asked, decoding, read_header
 from hybrid_infer.transport.environment import Limits, Proxy
 from hybrid_infer.transport.underway import Underway
 
+_TOO_SHORT = 0.05
+"""Seconds. A wait cannot be cut short once the request is out, so one for less than this is not begun."""
+
 
 class InjectedTransport:
     """Blocking, over the user's own `httpx.Client`. Its proxies, certificates, limits, hooks and default
@@ -116,7 +119,7 @@ class InjectedResponse:
             raise failures.closed(sent=True)
         try:
             while True:
-                if self._clock() >= until:
+                if self._clock() + _TOO_SHORT >= until:
                     raise failures.out_of_time(sent=True)
                 piece = next(underway.pieces, None)
                 data = piece or b"" if self._decode is None else self._decode(piece)
@@ -141,9 +144,11 @@ class InjectedResponse:
         underway = self._underway.take(self)
         if underway is not None:
             self._open = None
-            stream = underway.response.extensions.get("network_stream")
+            extensions = underway.response.extensions
+            stream = extensions.get("network_stream")
             connection = stream.get_extra_info("socket") if stream is not None else None
-            if connection is not None:
+            # Over HTTP/2 other responses share the connection: this one is ended by the next request.
+            if connection is not None and extensions.get("http_version") != b"HTTP/2":
                 connection.close()
             self._underway.leave(underway)
 
