@@ -9,12 +9,17 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from hypothesis import settings
 
 from hybrid_infer.runtime import virtual
 from hybrid_infer.runtime.step import step
 
 if TYPE_CHECKING:
     from both import Making
+
+# How long an example takes is a matter of the machine, not a promise.
+settings.register_profile("unhurried", deadline=None)
+settings.load_profile("unhurried")
 
 NOT_OURS = ("HYBRID_INFER_", "TOGETHER_", "MODAL_", "OPENAI_", "OTEL_")
 PROXIES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
