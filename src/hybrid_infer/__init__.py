@@ -6,7 +6,7 @@ The names below load on first use: `import hybrid_infer` itself does next to not
 from __future__ import annotations
 
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from hybrid_infer.aclient import AsyncClient as AsyncClient
@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from hybrid_infer.settings import Settings as Settings
     from hybrid_infer.streams import AsyncStream as AsyncStream
     from hybrid_infer.streams import Stream as Stream
+    from hybrid_infer.version import VERSION as __version__
 
 _HOMES = {
     "aclient": ("AsyncClient",),
@@ -89,6 +90,7 @@ _HOMES = {
     ),
     "settings": ("Settings",),
     "streams": ("AsyncStream", "Stream"),
+    "version": ("__version__",),
 }
 _HOME = {name: home for home, names in _HOMES.items() for name in names}
 
@@ -133,21 +135,19 @@ __all__ = [
     "UnsupportedOperationError",
     "Usage",
     "UsageError",
-    "__version__",  # pyright: ignore[reportUnsupportedDunderAll]  # by __getattr__
+    "__version__",
 ]
 
 
-def __getattr__(name: str) -> Any:
-    if name == "__version__":
-        from hybrid_infer.version import VERSION
+if not TYPE_CHECKING:  # so that type checkers see the names above and no others
 
-        return VERSION
-    home = _HOME.get(name)
-    if home is None:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(import_module(f"{__name__}.{home}"), name)
-    globals()[name] = value
-    return value
+    def __getattr__(name: str) -> object:
+        home = _HOME.get(name)
+        if home is None:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        value = getattr(import_module(f"{__name__}.{home}"), "VERSION" if name == "__version__" else name)
+        globals()[name] = value
+        return value
 
 
 def __dir__() -> list[str]:

@@ -107,7 +107,7 @@ class AsyncChatCompletions:
         *,
         messages: Iterable[Any],
         model: str | None = None,
-        stream: Literal[False] = False,
+        stream: Literal[False] | None = False,
         **options: Unpack[ChatArguments],
     ) -> ChatCompletion: ...
     @overload
@@ -125,7 +125,7 @@ class AsyncChatCompletions:
         *,
         messages: Iterable[Any],
         model: str | None = None,
-        stream: bool,
+        stream: bool | None,
         **options: Unpack[ChatArguments],
     ) -> ChatCompletion | AsyncStream: ...
 
@@ -134,7 +134,7 @@ class AsyncChatCompletions:
         *,
         messages: Iterable[Any],
         model: str | None = None,
-        stream: bool = False,
+        stream: bool | None = False,
         **options: Unpack[ChatArguments],
     ) -> ChatCompletion | AsyncStream:
         """As `Client.chat.completions.create`."""

@@ -24,7 +24,7 @@ from hybrid_infer.layers.streams_only import StreamsOnly
 from hybrid_infer.layers.tracing import Tracing
 from hybrid_infer.prices.book import PriceBook
 from hybrid_infer.prices.meter import Meter
-from hybrid_infer.runtime.base import Runtime
+from hybrid_infer.runtime.base import Leftovers, Runtime
 from hybrid_infer.settings import ModelSettings, ModelTarget, Settings
 from hybrid_infer.simulator.defaults import DEFAULT_GPU, DEFAULT_MODELS
 from hybrid_infer.simulator.door import SimulatedTransport
@@ -43,6 +43,7 @@ class Parts:
     Attributes:
         transport: makes the transport of an assembly.
         world: the simulated providers, where they are simulated.
+        leftovers: what finalisers may not do themselves.
         meters: by machine, so that a switch does not split the sharing of a machine's time.
     """
 
@@ -53,6 +54,7 @@ class Parts:
     spans: Spans
     prices: PriceBook
     meters: dict[tuple[Mode, str, str | None], Meter]
+    leftovers: Leftovers
 
 
 class Assembly:
@@ -78,8 +80,14 @@ class Assembly:
                 Plan(mode=self.mode, model=settings.model, models=settings.models, target=self.target),
                 "everything below needs to know where the call may go",
             ),
-            (Tracing(parts.spans), "above everything that happens, so that a refusal is seen too"),
-            (Metering(parts.runtime, parts.prices), "a call's cost is the sum of its attempts"),
+            (
+                Tracing(parts.runtime, parts.spans, parts.leftovers),
+                "above everything that happens, so that a refusal is seen too",
+            ),
+            (
+                Metering(parts.runtime, parts.prices, parts.leftovers),
+                "a call's cost is the sum of its attempts",
+            ),
             (Deadline(parts.runtime, settings.timeout), "above all that may wait"),
             (
                 Retry(parts.runtime, settings.max_retries, RetryPolicy()),
@@ -103,7 +111,7 @@ class Assembly:
             ),
             (StreamsOnly(), "above attempts: the refused request and the stream are one each"),
             (
-                Attempts(parts.runtime, target, parts.spans, self._meter(target)),
+                Attempts(parts.runtime, target, parts.spans, self._meter(target), parts.leftovers),
                 "next to the wire: every request that may cost money has its span and its line in the Tally",
             ),
         )

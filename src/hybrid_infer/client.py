@@ -125,7 +125,7 @@ class ChatCompletions:
         *,
         messages: Iterable[Any],
         model: str | None = None,
-        stream: Literal[False] = False,
+        stream: Literal[False] | None = False,
         **options: Unpack[ChatArguments],
     ) -> ChatCompletion: ...
     @overload
@@ -143,7 +143,7 @@ class ChatCompletions:
         *,
         messages: Iterable[Any],
         model: str | None = None,
-        stream: bool,
+        stream: bool | None,
         **options: Unpack[ChatArguments],
     ) -> ChatCompletion | Stream: ...
 
@@ -152,7 +152,7 @@ class ChatCompletions:
         *,
         messages: Iterable[Any],
         model: str | None = None,
-        stream: bool = False,
+        stream: bool | None = False,
         **options: Unpack[ChatArguments],
     ) -> ChatCompletion | Stream:
         """A chat completion, whole or as a stream.

@@ -12,7 +12,7 @@ from hybrid_infer.calls.hybrid import Hybrid
 from hybrid_infer.calls.reply import Ending, Reply
 from hybrid_infer.errors import ClientClosedError, InvalidCallError
 from hybrid_infer.prices.book import PriceBook
-from hybrid_infer.runtime.base import Runtime
+from hybrid_infer.runtime.base import Leftovers, Runtime
 from hybrid_infer.settings import Settings
 from hybrid_infer.simulator.world import World
 from hybrid_infer.telemetry.spans import Spans
@@ -62,6 +62,7 @@ class Core:
             spans=Spans(VERSION, tracer_provider),
             prices=PriceBook(),
             meters={},
+            leftovers=Leftovers(),
         )
         self._guard = runtime.guard()
         self._closed = False
@@ -84,6 +85,7 @@ class Core:
             APIError: it did not end well.
         """
         here = self._runtime.check()
+        self._parts.leftovers.sweep()
         with self._guard:
             if self._closed:
                 raise ClientClosedError("this client is closed; make a new one")
@@ -130,6 +132,7 @@ class Core:
         with self._guard:
             self._closed = True
             assemblies, self._retired = [*self._retired, self._current], []
+        self._parts.leftovers.sweep()
         for assembly in assemblies:
             await assembly.aclose()
 

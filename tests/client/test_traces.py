@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from typing import Any
 
 import pytest
 from opentelemetry import trace
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
-from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor, SpanExportResult
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import SpanKind, StatusCode
 
@@ -116,12 +117,53 @@ async def test_a_stream_ends_its_span_when_it_ends(make: Making, recorded: Recor
     assert "gen_ai.response.time_to_first_chunk" in attributes
 
 
-async def test_an_abandoned_stream_ends_its_spans(make: Making, recorded: Recorded) -> None:
+async def test_a_closed_stream_ends_its_spans_at_once(make: Making, recorded: Recorded) -> None:
     transport = ScriptedTransport([streamed(*[delta("x"), 0.5] * 10)])
     stream = await make(transport=transport, tracer_provider=recorded.provider, **KEY).stream()
-    del stream
+    await stream.close()
     assert len(recorded.spans) == 2
     assert recorded.call.status.status_code is StatusCode.UNSET
+
+
+async def test_a_dropped_stream_ends_its_spans_with_the_next_call_and_when_it_was_dropped(
+    make: Making, recorded: Recorded
+) -> None:
+    """A finaliser may run while this very thread holds a lock of the exporter."""
+    transport = ScriptedTransport([streamed(*[delta("x"), 0.5] * 10), said()])
+    api = make(transport=transport, tracer_provider=recorded.provider, **KEY)
+    stream = await api.stream()
+    dropped = api.runtime.wall()
+    del stream
+    assert len(recorded.spans) == 0
+    await api.close()
+    assert [span.name for span in recorded.spans] == ["POST", "chat Qwen/Qwen3.5-9B"]
+    ended = recorded.call.end_time
+    assert ended is not None
+    assert ended / 1e9 == pytest.approx(dropped.timestamp(), abs=0.5)
+    assert recorded.call.status.status_code is StatusCode.UNSET
+
+
+async def test_collecting_a_stream_takes_no_lock(make: Making, caplog: pytest.LogCaptureFixture) -> None:
+    """Neither of an exporter nor of a log handler: this thread may hold it."""
+    caplog.set_level("DEBUG")
+    lock = threading.Lock()
+
+    class Exporter(InMemorySpanExporter):
+        def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
+            assert lock.acquire(timeout=1), "exported inside the finaliser"
+            lock.release()
+            return super().export(spans)
+
+    provider = TracerProvider()
+    provider.add_span_processor(SimpleSpanProcessor(Exporter()))
+    transport = ScriptedTransport([streamed(*[delta("x"), 0.5] * 10)])
+    api = make(transport=transport, tracer_provider=provider, mode="together-dedicated", **KEY)
+    stream = await api.stream()
+    caplog.clear()
+    with lock:
+        del stream
+    assert caplog.records == []
+    await api.close()
 
 
 async def test_no_span_leaks_into_the_callers_context(make: Making, recorded: Recorded) -> None:

@@ -13,6 +13,7 @@ from hybrid_infer.errors import (
     APIError,
     APIResponseError,
     APIStatusError,
+    InvalidCallError,
     RedirectError,
     StreamError,
 )
@@ -181,3 +182,45 @@ async def test_a_session_is_sent_in_each_modes_own_words(make: Making) -> None:
     await api.create(session="s-1", mode="modal")
     assert ("modal-routing-affinity-key", "s-1") in transport.sent[-1].request.headers
     assert "prompt_cache_key" not in transport.sent[-1].json
+
+
+async def test_a_model_in_the_extra_body_would_be_priced_as_another_one(make: Making) -> None:
+    transport = ScriptedTransport([said()])
+    with pytest.raises(InvalidCallError, match="model="):
+        await make(transport=transport, **KEY).create(extra_body={"model": "other"})
+    assert transport.sent == []
+
+
+async def test_extra_headers_of_a_call_add_to_those_of_the_client(make: Making) -> None:
+    transport = ScriptedTransport([said()])
+    api = make(transport=transport, **KEY)
+    api.client = api.client.with_options(extra_headers={"x-a": "1"}, extra_body={"a": 1})
+    await api.create(extra_headers={"x-b": "2"}, extra_body={"b": 2})
+    assert {("x-a", "1"), ("x-b", "2")} <= set(transport.sent[0].request.headers)
+    assert (transport.sent[0].json["a"], transport.sent[0].json["b"]) == (1, 2)
+
+
+@pytest.mark.parametrize("wrong", [{"stream": "yes"}, {"extra_query": {"a": "b"}}])
+async def test_what_cannot_be_meant_is_refused_by_its_name(make: Making, wrong: dict[str, Any]) -> None:
+    transport = ScriptedTransport([said()])
+    with pytest.raises(InvalidCallError, match=next(iter(wrong))):
+        await make(transport=transport, **KEY).create(**wrong)
+    assert transport.sent == []
+
+
+async def test_no_stream_may_be_said_as_none(make: Making) -> None:
+    reply = await make(transport=ScriptedTransport([said()]), **KEY).create(stream=None)
+    assert reply.choices[0].message.content == "It scatters."
+
+
+async def test_the_id_of_a_request_is_the_one_of_its_headers(make: Making) -> None:
+    transport = ScriptedTransport([said(headers=(("x-together-traceid", "T-1"),))])
+    reply = await make(transport=transport, **KEY).create()
+    assert reply.hybrid.request_id == "T-1"
+
+
+async def test_an_origin_written_differently_is_the_same(make: Making) -> None:
+    there = Answer(307, (), (("location", "https://API-inference.together.ai:443/v1/chat/completions?x=1"),))
+    transport = ScriptedTransport([there, said()])
+    await make(transport=transport, **KEY).create()
+    assert transport.sent[1].request.path == "/v1/chat/completions?x=1"

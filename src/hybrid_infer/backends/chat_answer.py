@@ -9,7 +9,7 @@ from pydantic import ValidationError
 from pydantic_core import from_json
 
 from hybrid_infer.backends.base import is_array, is_object
-from hybrid_infer.backends.provider_errors import Redact, redacted_body, request_id, shortened
+from hybrid_infer.backends.provider_errors import Redact, redacted_body, shortened
 from hybrid_infer.calls.call import Call
 from hybrid_infer.calls.chat import (
     ChatCompletion,
@@ -149,7 +149,7 @@ def _not_an_answer(response: RawResponse, wrong: str, redact: Redact) -> APIResp
         f"the answer with status {response.status} is not a chat completion: {wrong} ({redact(kind)})"
         + (f", {begins!r}" if begins else ""),
         status=response.status,
-        request_id=request_id(response),
+        request_id=response.request_id,
         body=body,
         hint="check that the base URL is that of an OpenAI-compatible API, and that no proxy answers for it",
     )

@@ -49,6 +49,8 @@ class OpenAIBackend:
             InvalidCallError: something in the call cannot be sent.
         """
         body = {"model": target.model, **call.body, **(call.extra_body or {})}
+        if call.extra_body and call.extra_body.get("model", target.model) != target.model:
+            raise InvalidCallError("extra_body['model'] contradicts the call: use model= instead")
         if body["model"] is None:
             if self.needs_model:
                 raise InvalidCallError("no model: name one in the call, or as the model of the client")

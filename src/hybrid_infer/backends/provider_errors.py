@@ -115,7 +115,7 @@ def error_of(
         shortened(redact(message), _LONGEST_MESSAGE),
         status=status,
         code=None if code is None else redact(code),
-        request_id=request_id(response) or body.id,
+        request_id=response.request_id or body.id,
         body=redacted_body(response, redact),
         retry_after=_retry_after(response),
         hint=hint or next((hints[base] for base in kind.__mro__ if base in hints), None),
@@ -128,12 +128,6 @@ def error_of(
 def redacted_body(response: RawResponse, redact: Redact) -> str:
     """The beginning of a body as text, without credentials."""
     return shortened(redact(response.body[: 4 * _LONGEST_BODY].decode("utf-8", "replace")), _LONGEST_BODY)
-
-
-def request_id(response: RawResponse) -> str | None:
-    """The provider's id of the request, from the headers that carry one."""
-    names = ("x-request-id", "x-together-traceid", "cf-ray")
-    return next((value for name in names if (value := response.header(name))), None)
 
 
 def shortened(text: str, length: int) -> str:

@@ -46,7 +46,7 @@ def chat_call(
     defaults: Mapping[str, Any],
     messages: Iterable[Any],
     model: str | None,
-    stream: bool,
+    stream: bool | None,
     given: Mapping[str, Any],
 ) -> Call:
     """The Call for a chat completion.
@@ -54,6 +54,8 @@ def chat_call(
     Raises:
         InvalidCallError: an option of ours has the wrong type, or looks misspelt.
     """
+    if stream not in (True, False, None):
+        raise InvalidCallError(f"stream={stream!r}: must be True or False")
     body: dict[str, Any] = {"messages": _messages(messages)}
     own: dict[str, Any] = {}
     for name, value in given.items():
@@ -64,11 +66,11 @@ def chat_call(
             body[name] = value
     options = merged(defaults, {"model": model, **own})
     named = options.pop("model", None)
-    return Call(operation="chat", model=named, body=body, stream=stream, **options)
+    return Call(operation="chat", model=named, body=body, stream=bool(stream), **options)
 
 
 def merged(defaults: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
-    """`defaults` and over them what was `given`; None is not given.
+    """`defaults` and over them what was `given`; None is not given. Extra headers and fields add up.
 
     Raises:
         InvalidCallError: naming the option of ours, its value and what is allowed.
@@ -82,7 +84,8 @@ def merged(defaults: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, A
             allowed, fits = _ALLOWED[name]
             if not fits(value):
                 raise InvalidCallError(f"{name}={value!r}: must be {allowed}")
-            options[name] = value
+            both = name in ("extra_headers", "extra_body") and name in options
+            options[name] = {**options[name], **value} if both else value
     return options
 
 
@@ -121,6 +124,8 @@ def _messages(messages: object) -> list[Any]:
 @lru_cache(maxsize=256)
 def _refuse_misspelt(name: str) -> None:
     """Unknown options go to the provider by their name; one that is nearly ours is a mistake."""
+    if name == "extra_query":
+        raise InvalidCallError("extra_query: these operations take no query; use extra_body or extra_headers")
     near = get_close_matches(name, OWN, n=1, cutoff=0.86)
     if near:
         raise InvalidCallError(

@@ -25,7 +25,8 @@ Basis = Literal["tokens", "machine-time", "unknown"]
 
 @dataclass(slots=True, kw_only=True, eq=False)
 class Target:
-    """One place to send to, with its own inner stack. Made and written by the assembly alone.
+    """One place to send to, with its own inner stack. Made by the assembly; the exchange
+    fills in a model that only the server knows.
 
     Attributes:
         name: how traces and `reply.hybrid` call it: mode and model, e.g. ``"modal/llm"``.

@@ -71,6 +71,7 @@ class Hybrid:
             cache="off",
             why=tuple(tally.why),
             warnings=tuple(tally.warnings),
-            request_id=last.request_id if last else None,
+            request_id=(last.request_id if last else None)
+            or (facts.raw.request_id if facts and facts.raw else None),
             raw=facts.raw if facts else None,
         )

@@ -11,14 +11,20 @@ from hybrid_infer.calls.money import Usage
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ending:
-    """How a reply ended: well (both unset), with an error, or abandoned by its holder."""
+    """How a reply ended: well (all unset), with an error, or abandoned by its holder.
+
+    `collected`: its holder was collected, so the callbacks run in a finaliser, where any lock may be held.
+    What needs one (exporters, log handlers) goes into `Leftovers`.
+    """
 
     error: BaseException | None = None
     abandoned: bool = False
+    collected: bool = False
 
 
 WELL = Ending()
 ABANDONED = Ending(abandoned=True)
+COLLECTED = Ending(abandoned=True, collected=True)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -41,6 +47,12 @@ class RawResponse:
     status: int
     headers: tuple[tuple[str, str], ...]
     body: bytes = b""
+
+    @property
+    def request_id(self) -> str | None:
+        """The provider's id of the request, from the headers that carry one."""
+        names = ("x-request-id", "x-together-traceid", "cf-ray")
+        return next((value for name in names if (value := self.header(name))), None)
 
     def header(self, name: str) -> str | None:
         """The first value of a header, by its name in any case."""
@@ -143,7 +155,7 @@ class Reply:
             return
         self._released = True
         self._on_finish.clear()
-        self._end(ABANDONED)
+        self._end(COLLECTED)
         self._source.abandon()
 
     def _end(self, ending: Ending) -> None:

@@ -22,15 +22,10 @@ State = Literal["ok", "missing", "problem"]
 
 EXTRAS: Mapping[str, tuple[str, ...]] = {
     "aiohttp": ("aiohttp",),
-    "together": ("together",),
-    "modal": ("modal",),
-    "redis": ("redis",),
     "cli": ("typer", "rich"),
     "simulator": ("starlette", "uvicorn"),
-    "advice": ("numpy",),
-    "ray": ("ray",),
 }
-"""The extras of the package and the modules that each brings."""
+"""The extras that this version uses, and the modules that each brings."""
 
 CREDENTIALS: Mapping[Mode, tuple[str, ...]] = {
     "together-serverless": ("together_api_key",),

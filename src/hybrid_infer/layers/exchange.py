@@ -32,6 +32,7 @@ from hybrid_infer.transport.base import (
 T = TypeVar("T")
 
 _REDIRECTS = frozenset((301, 302, 303, 307, 308))
+_PORTS = {"http": 80, "https": 443}
 _MOST_REDIRECTS = 20
 """Modal's web functions answer 303 every 150 s; 20 of them are about 50 minutes (Modal docs, 2026)."""
 _LAST_BYTES = 0.02
@@ -206,8 +207,13 @@ def _followed(request: WireRequest, response: WireResponse) -> WireRequest | Non
     if location is None:
         return None
     base = f"{request.origin}{request.path}"
-    there, here = urlsplit(urljoin(base, location)), urlsplit(base)
-    if (there.scheme, there.netloc) != (here.scheme, here.netloc):
+    there = urlsplit(urljoin(base, location))
+    origin = request.origin
+    try:
+        port = there.port or _PORTS.get(there.scheme)
+    except ValueError:
+        return None
+    if (there.scheme, there.hostname, port) != (origin.scheme, origin.host.lower(), origin.port):
         return None
     path = (there.path or "/") + (f"?{there.query}" if there.query else "")
     if response.status in (307, 308):

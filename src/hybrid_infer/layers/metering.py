@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from datetime import date
+from functools import partial
 from typing import Protocol
 
 from hybrid_infer.calls.call import Attempt, Call, Service
@@ -12,7 +13,7 @@ from hybrid_infer.calls.hybrid import Hybrid
 from hybrid_infer.calls.money import Cost
 from hybrid_infer.calls.reply import Ending, Facts, Reply
 from hybrid_infer.errors import APIError
-from hybrid_infer.runtime.base import Runtime
+from hybrid_infer.runtime.base import Leftovers, Runtime
 
 log = logging.getLogger("hybrid_infer")
 
@@ -26,7 +27,8 @@ class Prices(Protocol):
 class Metering:
     """Writes latency and cost into the Tally when the reply ends; on an error, into `error.hybrid`."""
 
-    def __init__(self, runtime: Runtime, prices: Prices) -> None:
+    def __init__(self, runtime: Runtime, prices: Prices, leftovers: Leftovers) -> None:
+        self._leftovers = leftovers
         self._runtime = runtime
         self._prices = prices
 
@@ -37,19 +39,22 @@ class Metering:
         try:
             reply = await inner(call)
         except BaseException as error:
-            self._settle(call, None, error)
+            self._settle(call, None, error, self._runtime.now())
             raise
         facts = reply.facts
 
         def end(ending: Ending) -> None:
-            self._settle(call, facts, ending.error)
+            settle = partial(self._settle, call, facts, ending.error, self._runtime.now())
+            if ending.collected:
+                self._leftovers.put(settle)
+            else:
+                settle()
 
         reply.on_end(end)
         return reply
 
-    def _settle(self, call: Call, facts: Facts | None, error: BaseException | None) -> None:
+    def _settle(self, call: Call, facts: Facts | None, error: BaseException | None, now: float) -> None:
         tally = call.tally
-        now = self._runtime.now()
         tally.latency = now - tally.started
         try:
             tally.cost = self._prices.cost(tally.attempts, at=self._runtime.wall().date())

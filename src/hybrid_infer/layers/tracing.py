@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 
 from hybrid_infer.calls.call import Call, Service
 from hybrid_infer.calls.reply import Ending, Reply
+from hybrid_infer.runtime.base import Leftovers, Runtime
 from hybrid_infer.telemetry.spans import Spans
 
 
 class Tracing:
     """Opens the call's span and ends it with the reply."""
 
-    def __init__(self, spans: Spans) -> None:
+    def __init__(self, runtime: Runtime, spans: Spans, leftovers: Leftovers) -> None:
+        self._runtime = runtime
         self._spans = spans
+        self._leftovers = leftovers
 
     async def __call__(self, call: Call, inner: Service) -> Reply:
         spans = self._spans
@@ -28,7 +32,11 @@ class Tracing:
         facts = reply.facts
 
         def end(ending: Ending) -> None:
-            spans.end_call(span, call, facts, ending.error)
+            if ending.collected:
+                at = self._runtime.wall()
+                self._leftovers.put(partial(spans.end_call, span, call, facts, None, at=at))
+            else:
+                spans.end_call(span, call, facts, ending.error)
 
         reply.on_end(end)
         return reply

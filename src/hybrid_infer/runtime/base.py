@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime
+from queue import Empty, SimpleQueue
 from types import TracebackType
 from typing import Protocol
 
@@ -16,6 +18,25 @@ class Guard(Protocol):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
     ) -> None: ...
+
+
+class Leftovers:
+    """What finalisers leave to be done, because they may neither lock nor wait. The next call does it."""
+
+    def __init__(self) -> None:
+        self._work: SimpleQueue[Callable[[], object]] = SimpleQueue()
+
+    def put(self, work: Callable[[], object]) -> None:
+        self._work.put(work)
+
+    def sweep(self) -> None:
+        """Do it, in the order it was left. Two threads share the work: what is not empty may be by now."""
+        while not self._work.empty():
+            try:
+                work = self._work.get_nowait()
+            except Empty:
+                return
+            work()
 
 
 class Promise(Protocol):

@@ -68,20 +68,28 @@ def serve(
     Raises:
         ConfigurationError: the address cannot be used, or the extra is missing.
     """
-    server = SimulatorServer(world, host=host, port=port, speed=speed)
-    if ready is not None:
-        ready(server.port)
-    server.run()
+    SimulatorServer(world, host=host, port=port, speed=speed, ready=ready).run()
 
 
 class SimulatorServer:
     """A server that is bound from the start: connections wait until `run`.
 
+    Args:
+        world, host, port, speed, ready: see `serve`.
+
     Raises:
         ConfigurationError: see `serve`.
     """
 
-    def __init__(self, world: World, *, host: str = "127.0.0.1", port: int = 0, speed: float = 1.0) -> None:
+    def __init__(
+        self,
+        world: World,
+        *,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        speed: float = 1.0,
+        ready: Callable[[int], None] | None = None,
+    ) -> None:
         try:
             import uvicorn
 
@@ -99,7 +107,17 @@ class SimulatorServer:
                 "choose another --port, or 0 for a free one"
             ) from None
         self.port: int = self._socket.getsockname()[1]
-        self._server = uvicorn.Server(
+        bound = self.port
+
+        class Announced(uvicorn.Server):
+            """Says that it is ready once an interrupt ends it properly, not before."""
+
+            async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+                await super().startup(sockets=sockets)
+                if ready is not None:
+                    ready(bound)
+
+        self._server = Announced(
             uvicorn.Config(
                 app, log_level="warning", access_log=False, lifespan="off", timeout_graceful_shutdown=1
             )

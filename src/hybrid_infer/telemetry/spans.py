@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
+from datetime import datetime
 from functools import wraps
 from typing import Any, ParamSpec, TypeVar
 
@@ -88,10 +89,18 @@ class Spans:
         return trace.set_span_in_context(span)
 
     @contained
-    def end_call(self, span: Span, call: Call, facts: Facts | None, error: BaseException | None) -> None:
+    def end_call(
+        self,
+        span: Span,
+        call: Call,
+        facts: Facts | None,
+        error: BaseException | None,
+        at: datetime | None = None,
+    ) -> None:
+        """End it now, or as of `at`."""
         span.set_attributes(_result_attributes(call, facts))
         _fail(span, error)
-        span.end()
+        span.end(_nanoseconds(at))
 
     @contained
     def start_attempt(self, call: Call, target: Target, number: int) -> Span | None:
@@ -111,11 +120,18 @@ class Spans:
         )
 
     @contained
-    def end_attempt(self, span: Span, attempt: Attempt, error: BaseException | None) -> None:
+    def end_attempt(
+        self, span: Span, attempt: Attempt, error: BaseException | None, at: datetime | None = None
+    ) -> None:
+        """End it now, or as of `at`."""
         if attempt.status is not None:
             span.set_attribute(names.HTTP_RESPONSE_STATUS_CODE, attempt.status)
         _fail(span, error)
-        span.end()
+        span.end(_nanoseconds(at))
+
+
+def _nanoseconds(at: datetime | None) -> int | None:
+    return None if at is None else int(at.timestamp() * 1_000_000_000)
 
 
 def _fail(span: Span, error: BaseException | None) -> None:

@@ -27,7 +27,8 @@ def not_connected(cause: BaseException, origin: Origin, proxy: Proxy | None) -> 
             return not_resolved(error, origin, proxy)
     reason = _system_reason(cause) or _words(cause)
     if proxy is None:
-        return TransportError(f"cannot connect to {place(origin)}: {reason}", sent=False)
+        hint = "check the address, and that the server is up"
+        return TransportError(f"cannot connect to {place(origin)}: {reason}", sent=False, hint=hint)
     return TransportError(f"cannot connect to the proxy {proxy}: {reason}", sent=False, hint=_see(proxy))
 
 
@@ -36,7 +37,8 @@ def not_secured(cause: OSError, origin: Origin) -> TransportError:
     if isinstance(cause, ssl.SSLError):
         return _tls_failed(cause, origin)
     reason = _system_reason(cause) or _words(cause)
-    return TransportError(f"TLS handshake with {place(origin)} failed: {reason}", sent=False)
+    hint = "check that the address is one for https"
+    return TransportError(f"TLS handshake with {place(origin)} failed: {reason}", sent=False, hint=hint)
 
 
 def not_resolved(cause: BaseException, origin: Origin, proxy: Proxy | None) -> TransportError:
