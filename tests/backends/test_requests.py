@@ -107,7 +107,7 @@ def test_modal_with_the_key_of_the_engine() -> None:
 def test_extra_body_wins_and_unknown_options_pass_through() -> None:
     call = chat(temperature=0.5, brand_new={"a": 1}, extra_body={"temperature": 0, "top_a": 0.1})
     assert body(call) == {
-        "model": "org/model",
+        "model": "acme/model",
         "messages": HELLO,
         "temperature": 0,
         "brand_new": {"a": 1},
