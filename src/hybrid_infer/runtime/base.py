@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from datetime import datetime
 from queue import Empty, SimpleQueue
 from types import TracebackType
 from typing import Protocol
+
+log = logging.getLogger("hybrid_infer")
 
 
 class Guard(Protocol):
@@ -36,7 +39,10 @@ class Leftovers:
                 work = self._work.get_nowait()
             except Empty:
                 return
-            work()
+            try:
+                work()
+            except Exception:
+                log.warning("tidying up after a call failed", exc_info=True)
 
 
 class Promise(Protocol):
