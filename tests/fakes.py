@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -92,19 +92,16 @@ class ScriptedTransport:
     An entry is an Answer, an error, or a function of the request that returns one of them.
     """
 
-    script: Iterable[Any]
+    script: list[Any]
     name: str = "scripted"
     sent: list[Sent] = field(default_factory=list[Sent])
     open: int = 0
     closed: bool = False
     runtime: Runtime = field(init=False)
 
-    def __post_init__(self) -> None:
-        self.script = list(self.script)
-
     async def send(self, request: WireRequest, *, until: float) -> ScriptedResponse:
         self.sent.append(Sent(request, self.runtime.now()))
-        entry = self.script[min(len(self.sent), len(self.script)) - 1]  # type: ignore[index, arg-type]
+        entry = self.script[min(len(self.sent), len(self.script)) - 1]
         answer = entry(request) if callable(entry) and not isinstance(entry, Answer) else entry
         if isinstance(answer, TransportError):
             raise answer

@@ -116,8 +116,8 @@ def test_both_clients_have_the_same_surface(blocking: type, awaited: type) -> No
     assert one.keys() == other.keys()
     for name in one:
         assert list(one[name].parameters) == list(other[name].parameters), name
-    here = inspect.signature(blocking.__init__)  # type: ignore[misc]
-    there = inspect.signature(awaited.__init__)  # type: ignore[misc]
+    here = inspect.signature(blocking)
+    there = inspect.signature(awaited)
     assert list(here.parameters) == list(there.parameters)
 
 

@@ -155,7 +155,7 @@ def test_a_file_that_is_not_there_is_one_clear_error(tmp_path: Path) -> None:
     )
     assert "cannot read the file" in problems({}, tmp_path)[0]
     assert "cannot read the file" in problems({}, "a\0b")[0]
-    assert problems({}, 3) == (  # type: ignore[arg-type]
+    assert problems({}, 3) == (  # type: ignore[arg-type]  # the wrong type is the point
         "argument config: must be the path of a TOML file, not a value of type int",
     )
 

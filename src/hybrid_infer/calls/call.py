@@ -76,7 +76,6 @@ class Tally:
     """What happened on behalf of one call. Written by the layers while the call lives."""
 
     started: float = 0.0
-    started_at: datetime | None = None
     attempts: list[Attempt] = field(default_factory=list[Attempt])
     cold_start: bool = False
     cold_wait: float = 0.0

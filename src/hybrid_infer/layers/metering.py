@@ -35,7 +35,6 @@ class Metering:
     async def __call__(self, call: Call, inner: Service) -> Reply:
         tally = call.tally
         tally.started = self._runtime.now()
-        tally.started_at = self._runtime.wall()
         try:
             reply = await inner(call)
         except BaseException as error:
