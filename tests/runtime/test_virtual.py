@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 
 import pytest
 from hypothesis import given
@@ -94,3 +95,52 @@ def test_a_task_runtime_belongs_to_one_live_loop_and_moves_on_when_it_closed() -
     finally:
         first.close()
         second.close()
+
+
+def test_a_standstill_of_threads_is_an_error_too() -> None:
+    threads = virtual.VirtualThreads()
+    promise = threads.promise()
+
+    def stuck() -> bool:
+        step(threads.sleep(1))
+        return step(promise.wait(math.inf))
+
+    for wait in (lambda: threads.run(stuck, stuck), stuck):
+        with pytest.raises(RuntimeError, match="stands still"):
+            wait()
+    assert threads.now() == 2
+
+
+@given(st.lists(st.lists(st.integers(0, 3), max_size=5), min_size=1, max_size=6))
+def test_threads_take_turns_so_that_every_run_is_the_same(plans: list[list[int]]) -> None:
+    """Also at the same moment."""
+
+    def order() -> list[tuple[float, int]]:
+        threads, seen = virtual.VirtualThreads(), []
+
+        def work(number: int, plan: list[int]) -> None:
+            for seconds in plan:
+                seen.append((threads.now(), number))
+                step(threads.sleep(seconds))
+
+        threads.run(*[lambda job=job: work(*job) for job in enumerate(plans)])
+        return seen
+
+    first = order()
+    assert [at for at, _ in first] == sorted(at for at, _ in first)
+    assert [order() for _ in range(3)] == [first] * 3
+
+
+def test_threads_begun_within_threads_belong_to_the_same_time() -> None:
+    threads = virtual.VirtualThreads()
+
+    def inner() -> float:
+        step(threads.sleep(2))
+        return threads.now()
+
+    def outer() -> list[float]:
+        step(threads.sleep(1))
+        return threads.run(inner, inner)
+
+    assert threads.run(outer, inner) == [[3.0, 3.0], 2.0]
+    assert threads.run() == []

@@ -1,7 +1,7 @@
 """Virtual time: a clock that moves only when everybody waits.
 
 Tasks run on a `VirtualLoop`, whose clock jumps to the next timer as soon as nothing is ready to run.
-Threads share a `VirtualThreads`, whose clock jumps when each of its threads sleeps. Hours pass in
+Threads share a `VirtualThreads`, whose clock jumps when each of its threads waits. Hours pass in
 milliseconds and every run is the same. Both are for simulations and tests: nothing here waits for sockets.
 """
 
@@ -9,14 +9,19 @@ from __future__ import annotations
 
 import asyncio
 import heapq
+import math
 import selectors
 import threading
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import partial
+from queue import SimpleQueue
 from typing import Any, TypeVar
 
-from hybrid_infer.runtime.base import Guard
+from hybrid_infer.runtime.base import Drop, Guard, Thunk
+from hybrid_infer.runtime.blocking import start, unstoppable
+from hybrid_infer.runtime.racing import race
+from hybrid_infer.runtime.step import step
 
 T = TypeVar("T")
 
@@ -59,50 +64,58 @@ def run(main: Coroutine[Any, Any, T]) -> T:
         return runner.run(main)
 
 
-@dataclass(order=True)
-class _Sleeper:
-    wake: float
-    order: int
-    ready: bool = field(default=False, compare=False)
+class Turn:
+    """A place in the queue for the one thread that runs."""
+
+    __slots__ = ("came", "gate", "stuck")
+
+    def __init__(self) -> None:
+        self.came = False
+        self.stuck = False
+        self.gate: SimpleQueue[None] = SimpleQueue()
 
 
 class VirtualThreads:
     """A runtime for blocking clients in virtual time, shared by the threads it runs.
 
-    Outside of `run` there is one thread, and its sleeps move the clock at once.
+    Threads take turns: one runs at a time, until it waits for something here, and then the one whose moment
+    is next, in the order in which they came to wait. So every run is the same. The thread outside of `run` is
+    one of them, and so are the racers that a race left behind: they go on when all the others wait.
+
+    The lock is reentrant, since a finaliser that keeps a promise may fire while its own thread holds it.
     """
 
     name = "blocking (virtual time)"
 
     def __init__(self) -> None:
-        self._changed = threading.Condition()
+        self._guard = threading.RLock()
         self._now = 0.0
-        self._running = 0
-        self._sleepers: list[_Sleeper] = []
+        self._running = 1
+        self._queue: list[tuple[float, int, Turn]] = []
         self._count = 0
 
     def run(self, *functions: Callable[[], T]) -> list[T]:
         """Run each function in a thread of its own; their results in order, or the first error."""
         results: dict[int, T] = {}
         errors: list[BaseException] = []
+        everybody = Turn()
+        left = len(functions)
 
         def body(index: int, function: Callable[[], T]) -> None:
+            nonlocal left
             try:
                 results[index] = function()
             except BaseException as error:
                 errors.append(error)
-            finally:
-                with self._changed:
-                    self._running -= 1
-                    self._advance()
+            left -= 1
+            if not left:
+                self.queue(everybody, self._now)
 
-        with self._changed:
-            self._running += len(functions)
-        threads = [threading.Thread(target=body, args=pair) for pair in enumerate(functions)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
+        for pair in enumerate(functions):
+            if not self.begin(partial(body, *pair)):
+                raise RuntimeError("no thread is to be had")
+        if functions:
+            self.pause(everybody)
         if errors:
             raise errors[0]
         return [results[index] for index in range(len(functions))]
@@ -117,54 +130,85 @@ class VirtualThreads:
         return threading.Lock()
 
     async def sleep(self, seconds: float) -> None:
-        self.wait(self.sleeper(seconds))
+        turn = Turn()
+        self.queue(turn, self._now + max(0.0, seconds))
+        self.pause(turn)
 
     def promise(self) -> VirtualPromise:
         return VirtualPromise(self)
 
+    async def race(self, first: Thunk[T], backup: Thunk[T], *, after: float, drop: Drop[T]) -> T:
+        return await race(self, first, backup, after=after, drop=drop)
+
+    def detach(self, work: Thunk[None]) -> Callable[[], None] | None:
+        return unstoppable if self.begin(lambda: step(work())) else None
+
     def check(self) -> bool:
         return True
 
-    def sleeper(self, seconds: float) -> _Sleeper:
-        return _Sleeper(self._now + max(0.0, seconds), self._next())
+    def begin(self, work: Callable[[], None]) -> bool:
+        """See `racing.Threads`. The new thread's turn comes when the caller waits."""
+        turn = Turn()
 
-    def wait(self, sleeper: _Sleeper) -> None:
-        """Block the calling thread until its time has come or somebody woke it."""
-        with self._changed:
-            if self._running == 0:
-                self._now = max(self._now, sleeper.wake)
-                return
-            if sleeper.ready:
-                return
-            heapq.heappush(self._sleepers, sleeper)
-            self._running -= 1
-            self._advance()
-            while not sleeper.ready:
-                self._changed.wait()
+        def body() -> None:
+            turn.gate.get()
+            try:
+                work()
+            finally:
+                with self._guard:
+                    self._running -= 1
+                    self._advance()
 
-    def wake(self, sleeper: _Sleeper) -> None:
-        with self._changed:
-            if not sleeper.ready:
-                sleeper.ready = True
-                if sleeper in self._sleepers:
-                    self._sleepers.remove(sleeper)
-                    heapq.heapify(self._sleepers)
+        if not start(body):
+            return False
+        self.queue(turn, self._now)
+        return True
+
+    def queue(self, turn: Turn, at: float) -> None:
+        """Have the turn come at a moment. If it is in the queue already, the earlier moment counts."""
+        with self._guard:
+            if not turn.came:
+                self._count += 1
+                # Compared by moment and number alone: no Python code runs while the heap is out of order.
+                heapq.heappush(self._queue, (at, self._count, turn))
+
+    def pause(self, turn: Turn) -> None:
+        """Let the others run until the turn comes.
+
+        Raises:
+            RuntimeError: it never would: every thread waits without end.
+        """
+        left = False
+        try:
+            with self._guard:
+                self._running -= 1
+                left = True
+                self._advance()
+            turn.gate.get()
+        except BaseException:  # an interrupt
+            with self._guard:
+                if left and not turn.came:
+                    turn.came = True
                     self._running += 1
-                self._changed.notify_all()
-
-    def _next(self) -> int:
-        with self._changed:
-            self._count += 1
-            return self._count
+            raise
+        if turn.stuck:
+            raise RuntimeError("virtual time stands still: every thread waits for something that never comes")
 
     def _advance(self) -> None:
-        if self._running or not self._sleepers:
-            return
-        self._now = max(self._now, self._sleepers[0].wake)
-        while self._sleepers and self._sleepers[0].wake <= self._now:
-            heapq.heappop(self._sleepers).ready = True
-            self._running += 1
-        self._changed.notify_all()
+        """If nobody runs, let the next one run."""
+        while self._running <= 0 and self._queue:
+            at, _, turn = self._queue[0]
+            if turn.came:
+                heapq.heappop(self._queue)
+                continue
+            if at == math.inf:
+                turn.stuck = True
+            else:
+                self._now = max(self._now, at)
+            # It stays in the queue until it is found to have come: an interrupt after a pop would lose it.
+            turn.came = True
+            self._running = 1
+            turn.gate.put(None)
 
 
 class VirtualPromise:
@@ -172,22 +216,21 @@ class VirtualPromise:
 
     def __init__(self, threads: VirtualThreads) -> None:
         self._threads = threads
-        self._lock = threading.Lock()
         self._kept = False
-        self._waiting: list[_Sleeper] = []
+        self._waiting: dict[Turn, None] = {}
 
     async def wait(self, timeout: float) -> bool:
-        sleeper = self._threads.sleeper(timeout)
-        with self._lock:
-            if self._kept:
-                return True
-            self._waiting.append(sleeper)
-        self._threads.wait(sleeper)
+        turn, now = Turn(), self._threads.now()
+        # Who waits enters first and looks then, who keeps it the other way round: one sees the other.
+        self._waiting[turn] = None
+        try:
+            self._threads.queue(turn, now if self._kept else now + max(0.0, timeout))
+            self._threads.pause(turn)
+        finally:
+            self._waiting.pop(turn, None)
         return self._kept
 
     def keep(self) -> None:
-        with self._lock:
-            self._kept = True
-            waiting, self._waiting = self._waiting, []
-        for sleeper in waiting:
-            self._threads.wake(sleeper)
+        self._kept = True
+        for turn in self._waiting.copy():
+            self._threads.queue(turn, self._threads.now())
