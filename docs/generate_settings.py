@@ -36,6 +36,13 @@ mode = "together-serverless"            # HYBRID_INFER_MODE=together-dedicated m
 together-serverless = "meta-llama/Llama-3.3-70B-Instruct-Turbo"
 together-dedicated  = { model = "acme/assistant", gpu = "H100", gpus = 2 }
 modal               = { url = "https://acme--llm.us-east.modal.direct/v1", model = "llm", gpu = "H100" }
+
+[hybrid]                                # what mode = "hybrid" means
+base = "together-dedicated"
+overflow = "together-serverless"
+
+[purposes]                              # create(…, purpose="nightly")
+nightly = "modal"
 ```
 
 ## Values
@@ -45,7 +52,11 @@ modal               = { url = "https://acme--llm.us-east.modal.direct/v1", model
   `http://host/v1/` mean the same; any other path stays. A user name or password in an address is refused.
 - **Keys** are text or, as an argument, a function without arguments that returns it, asked at every use. They
   never show in messages, logs or `repr`.
+- **Lists** are lists or text with commas: `fallback = ["modal", "assistant"]`, or
+  `HYBRID_INFER_FALLBACK="modal, assistant"`; an empty text is an empty list.
 - An **empty variable** counts as not set where it is for a key or an address; elsewhere it is an error.
+- `timeout` as an argument may be a `Timeouts`, whose parts are settings of their own:
+  `Timeouts(total=60, first_token=2)` is `timeout=60, first_token_timeout=2`.
 
 ## Keys and addresses belong to a mode
 
@@ -56,9 +67,43 @@ modal               = { url = "https://acme--llm.us-east.modal.direct/v1", model
 | `together-serverless`, `together-dedicated` | `together_base_url` | `together_api_key` |
 | `modal` | `modal_url` | `modal_api_key` |
 | `openai-compatible` | `base_url` | `api_key` |
+| `hybrid` | as in its two modes, if they agree; else an error | likewise |
 
 From the **environment** and the **file** they are those of `openai-compatible` and of no other mode.
 Otherwise one change of `HYBRID_INFER_MODE` would send the key of one provider to the address of another.
+"""
+
+HYBRID = """\
+## Hybrid
+
+In mode `hybrid` calls go to `base` while there is room, and overflow to another mode when there is none.
+Both must be set where `hybrid` is chosen: by the client, a model or a purpose. Calls overflow when base is
+predicted to keep them waiting for `max_wait` seconds or longer, and go back when the prediction has stayed
+below `return_below` times `max_wait` for `dwell` seconds.
+"""
+
+PURPOSES = """\
+## Purposes
+
+A call that says what it is for (`purpose="nightly"`) goes where `[purposes]` sends that purpose; so where
+work of one kind runs is a setting too. `HYBRID_INFER_PURPOSES__NIGHTLY=modal` sets it; in variables the names
+are written as those of models are (see below). Of a call, its purpose, its model and the client, the first
+that names a mode wins.
+"""
+
+PRICES = """\
+## Prices
+
+What you pay, in USD, where that is not what the tables say: `[prices."acme/assistant"]`, under the provider's
+name of the model, or under the name your application uses for it. Under the provider's name a price also says
+how it is paid; under yours it counts in the modes that are paid in that way. See [Prices](prices.md).
+"""
+
+BUDGETS = """\
+## Budgets
+
+What calls may spend: `[budgets.<name>]`, as many as you like; a call needs room in all that count for it. See
+[Cost](cost.md#budgets).
 """
 
 MODELS = """\
@@ -72,14 +117,26 @@ In variables names are upper case, and everything but letters and digits is `_`:
 reached by `HYBRID_INFER_MODELS__LLAMA_3_3__…`, and its mode `together-dedicated` by `…__TOGETHER_DEDICATED`.
 A name that no file and no argument has is taken in lower case.
 `HYBRID_INFER_MODELS__<NAME>__<MODE>=acme/assistant` is short for `…__<MODE>__MODEL=acme/assistant`.
+
+Limits (`max_in_flight` to `max_wait`) that are not set here are those of the client, for each target by
+itself.
 """
+
+
+TABLES = {"hybrid": HYBRID, "purposes": PURPOSES, "prices": PRICES, "budgets": BUDGETS, "models": MODELS}
+"""The text above each table of the file."""
 
 
 def page() -> str:
     options = Settings.options()
-    client = [option for option in options if not option.name.startswith("models.")]
-    models = [option for option in options if option.name.startswith("models.")]
-    return "\n".join([INTRODUCTION, "## All settings\n", table(client), MODELS, table(models)])
+    parts = [
+        INTRODUCTION,
+        "## All settings\n",
+        table([option for option in options if "." not in option.name]),
+    ]
+    for name, text in TABLES.items():
+        parts += [text, table([option for option in options if option.name.startswith(f"{name}.")])]
+    return "\n".join(parts)
 
 
 def table(options: list[Option]) -> str:
@@ -98,7 +155,7 @@ def row(option: Option) -> str:
 
 
 def default(value: object) -> str:
-    if value is None:
+    if value is None or value == ():
         return "not set"
     if isinstance(value, bool):
         return f"`{str(value).lower()}`"

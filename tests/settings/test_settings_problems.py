@@ -26,13 +26,18 @@ def problems(
 def test_a_wrong_mode_is_told_with_variable_value_choices_and_the_nearest() -> None:
     assert problems(HYBRID_INFER_MODE="together-dedicatd") == (
         'HYBRID_INFER_MODE="together-dedicatd": not a mode; use one of together-serverless, '
-        "together-dedicated, modal, openai-compatible; did you mean together-dedicated?",
+        "together-dedicated, modal, openai-compatible, hybrid; did you mean together-dedicated?",
     )
 
 
 @pytest.mark.parametrize(
     ("wrong", "near"),
-    [("Modal", "modal"), ("together_serverless", "together-serverless"), ("dedicated", "together-dedicated")],
+    [
+        ("Modal", "modal"),
+        ("together_serverless", "together-serverless"),
+        ("dedicated", "together-dedicated"),
+        ("hybird", "hybrid"),
+    ],
 )
 def test_the_nearest_mode_is_suggested(wrong: str, near: str) -> None:
     assert problems({"mode": wrong})[0].endswith(f"did you mean {near}?")
@@ -79,6 +84,12 @@ def test_all_problems_come_at_once_each_under_the_name_its_writer_used(tmp_path:
         ("HYBRID_INFER_MODELS__A__MODAL__ULR", "HYBRID_INFER_MODELS__A__MODAL__URL"),
         ("HYBRID_INFER_MODELS__A__TOGETHER_DEDICATD", "HYBRID_INFER_MODELS__A__TOGETHER_DEDICATED"),
         ("HYBRID_INFER_MODEL__A__MODAL__URL", "HYBRID_INFER_MODELS__A__MODAL__URL"),
+        ("HYBRID_INFER_HYBRID__BSAE", "HYBRID_INFER_HYBRID__BASE"),
+        ("HYBRID_INFER_HYBRID_BASE", "HYBRID_INFER_HYBRID__BASE"),
+        ("HYBRID_INFER_HYBIRD__OVERFLOW", "HYBRID_INFER_HYBRID__OVERFLOW"),
+        ("HYBRID_INFER_HYBRID__Base", "HYBRID_INFER_HYBRID__BASE"),
+        ("HYBRID_INFER_PURPOSE__NIGHTLY", "HYBRID_INFER_PURPOSES__NIGHTLY"),
+        ("HYBRID_INFER_MODELS__A__NEVR_LEAVE", "HYBRID_INFER_MODELS__A__NEVER_LEAVE"),
     ],
 )
 def test_a_misspelt_variable_is_an_error_that_suggests_the_right_one(wrong: str, right: str) -> None:
@@ -89,12 +100,22 @@ def test_an_unfinished_variable_of_a_model_says_how_they_look() -> None:
     assert "HYBRID_INFER_MODELS__<NAME>__MODE" in problems(HYBRID_INFER_MODELS__A="x")[0]
 
 
+def test_a_variable_of_a_table_without_a_key_says_which_there_are() -> None:
+    keys = "HYBRID_INFER_HYBRID__BASE, …__OVERFLOW, …__MAX_WAIT, …__RETURN_BELOW, …__DWELL, …__CAP"
+    for wrong in ("HYBRID_INFER_HYBRID", "HYBRID_INFER_HYBRID__", "HYBRID_INFER_HYBRID__XYZ"):
+        assert problems(**{wrong: "x"}) == (f"{wrong}: no such setting; use one of {keys}",)
+    for wrong in ("HYBRID_INFER_PURPOSES", "HYBRID_INFER_PURPOSES__"):
+        assert problems(**{wrong: "modal"}) == (
+            f"{wrong}: no such setting; a purpose has HYBRID_INFER_PURPOSES__<NAME>",
+        )
+
+
 def test_a_misspelt_mode_of_a_model_is_an_error_that_says_what_there_is() -> None:
     told = problems({"models": {"a": {"modl": "x", "gcp": "x"}, "b.c": {"mdoe": "modal"}}})
     assert told == (
         "argument models.a.modl: no such setting; did you mean models.a.modal?",
-        "argument models.a.gcp: no such setting; use one of mode, together-serverless, together-dedicated, "
-        "modal, openai-compatible",
+        "argument models.a.gcp: no such setting; use one of mode, never_leave, together-serverless, "
+        "together-dedicated, modal, openai-compatible",
         'argument models."b.c".mdoe: no such setting; did you mean models."b.c".mode?',
     )
 
@@ -105,6 +126,12 @@ def test_what_should_be_a_table_and_is_not_is_told() -> None:
     assert problems({"models": {"a": {"modal": 5}}}) == (
         "argument models.a.modal: must be the provider's name of the model, or a table, "
         "not a value of type int",
+    )
+    assert problems({"hybrid": "modal"}) == (
+        "argument hybrid: must be a table with base and overflow, not text",
+    )
+    assert problems({"purposes": ["a"]}) == (
+        "argument purposes: must be a table of purposes, each with its mode, not a list",
     )
 
 
@@ -186,6 +213,9 @@ NAMES = st.sampled_from(
         "HYBRID_INFER_MODELS__A__MODAL",
         "HYBRID_INFER_MODELS__A__MODAL__GPUS",
         "HYBRID_INFER_MODELS__",
+        "HYBRID_INFER_MODELS__A__NEVER_LEAVE",
+        "HYBRID_INFER_PURPOSES__",
+        "HYBRID_INFER_PURPOSES__A",
         "HYBRID_INFER_",
     ]
 ) | st.builds("HYBRID_INFER_{}".format, st.text(st.characters(exclude_characters="\0=")))
@@ -211,7 +241,9 @@ ANYTHING = st.recursive(
     lambda inner: (
         st.lists(inner, max_size=2)
         | st.dictionaries(
-            st.text() | st.sampled_from(["a", "mode", "modal", "url", "api_key", "gpus"]), inner, max_size=3
+            st.text() | st.sampled_from(["a", "mode", "modal", "url", "api_key", "gpus", "base", "overflow"]),
+            inner,
+            max_size=3,
         )
     ),
     max_leaves=8,
@@ -219,6 +251,8 @@ ANYTHING = st.recursive(
 
 
 @given(st.dictionaries(st.sampled_from([*Settings.model_fields, "x"]), ANYTHING, max_size=5))
+@example({"mode": "hybrid", "hybrid": {"base": [], "overflow": []}, "fallback": [[]], "purposes": {"": []}})
+@example({"mode": [], "fallback": ("\udcff", "x")})
 @example({"simulate_seed": 1 << 20_000, "timeout": 1 << 20_000, "model": 1 << 20_000})
 def test_whatever_the_arguments_are_the_outcome_is_settings_or_our_error(
     arguments: dict[str, object],
@@ -227,3 +261,31 @@ def test_whatever_the_arguments_are_the_outcome_is_settings_or_our_error(
         assert isinstance(Settings.load(arguments, environ={}), Settings)
     except ConfigurationError as error:
         str(error).encode()
+
+
+def test_prices_that_contradict_one_another_are_told() -> None:
+    variables = {
+        "HYBRID_INFER_PRICES__LLM__SECOND": "0.001",
+        "HYBRID_INFER_PRICES__LLM__HOUR": "3.6",
+        "HYBRID_INFER_PRICES__OTHER__OUTPUT": "1",
+        "HYBRID_INFER_PRICES__OTHER__REQUEST": "-1",
+    }
+    with pytest.raises(ConfigurationError) as caught:
+        Settings.load(environ=variables)
+    assert sorted(caught.value.problems) == [
+        "HYBRID_INFER_PRICES__LLM__HOUR: the same price as HYBRID_INFER_PRICES__LLM__SECOND; "
+        "give one of them",
+        "HYBRID_INFER_PRICES__OTHER__OUTPUT: a price per token needs prices.other.input, too",
+        'HYBRID_INFER_PRICES__OTHER__REQUEST="-1": must be a number of at least 0',
+    ]
+
+
+def test_a_budget_is_in_one_unit_and_says_how_much() -> None:
+    found = problems(
+        {"budgets": {"day": {"usd": 5, "tokens": 100}, "team": {"per": "hour"}, "x": {"usd": 0}}}
+    )
+    assert any(
+        line.startswith("argument budgets.day.tokens: a budget is in USD or in tokens") for line in found
+    )
+    assert any("budgets.team.usd or budgets.team.tokens" in line for line in found)
+    assert any(line.startswith("argument budgets.x.usd=0") for line in found)

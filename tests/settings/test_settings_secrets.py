@@ -14,6 +14,7 @@ from hybrid_infer.settings import Settings
 
 CANARY = "c4n4ry-s3cr3t"
 SECRETS = [option.name for option in Settings.options() if option.secret and "<" not in option.name]
+VALUES = {name: f"redis://:{CANARY}@host" if name == "redis_url" else CANARY for name in SECRETS}
 TARGET_SECRETS = ("api_key", "key", "secret")
 
 
@@ -30,17 +31,19 @@ def everything_shown(settings: Settings) -> str:
 def test_every_setting_that_is_a_credential_is_marked_secret() -> None:
     assert set(SECRETS) == {
         "api_key", "together_api_key", "modal_key", "modal_secret", "modal_api_key", "modal_token_id",
-        "modal_token_secret",
+        "modal_token_secret", "redis_url",
     }  # fmt: skip
 
 
 def test_secrets_show_nowhere_and_explain_says_that_they_are_set(tmp_path: Path) -> None:
     file = tmp_path / "s.toml"
     table = "".join(f'{name} = "{CANARY}"\n' for name in TARGET_SECRETS)
-    file.write_text("".join(f'{name} = "{CANARY}"\n' for name in SECRETS) + f"[models.a.modal]\n{table}")
-    by_variable = {f"HYBRID_INFER_{name.upper()}": CANARY for name in SECRETS}
+    file.write_text(
+        "".join(f'{name} = "{value}"\n' for name, value in VALUES.items()) + f"[models.a.modal]\n{table}"
+    )
+    by_variable = {f"HYBRID_INFER_{name.upper()}": value for name, value in VALUES.items()}
     by_variable |= {f"HYBRID_INFER_MODELS__A__MODAL__{name.upper()}": CANARY for name in TARGET_SECRETS}
-    arguments = {name: CANARY for name in SECRETS if name != "api_key"}
+    arguments = {name: value for name, value in VALUES.items() if name != "api_key"}
     models = {"a": {"modal": dict.fromkeys(TARGET_SECRETS, CANARY)}}
     for settings in (
         Settings.load(environ={}, config=file),
@@ -49,7 +52,7 @@ def test_secrets_show_nowhere_and_explain_says_that_they_are_set(tmp_path: Path)
     ):
         assert CANARY not in everything_shown(settings)
         shown = {row.name: row.value for row in settings.explain()}
-        assert shown["modal_key"] == shown["models.a.modal.secret"] == "set"
+        assert shown["modal_key"] == shown["models.a.modal.secret"] == shown["redis_url"] == "set"
     assert {row.name: row.value for row in Settings.load(environ={}).explain()}["modal_key"] == "not set"
 
 
@@ -85,6 +88,14 @@ WRONG: list[Mapping[str, object]] = [
     {"base_url": f"http://me:a/?#{CANARY}@host/"},
     {"base_url": f"ftp://host/?key={CANARY}"},
     {"mode": f"http://me:{CANARY}@host"},
+    {"fallback": f"http://me:{CANARY}@host"},
+    {"fallback": [f"http://me:{CANARY}@host"]},
+    {"redis_url": f"http://:{CANARY}@host"},
+    {"redis_url": f"redis://:{CANARY}@"},
+    {"redis_url": f"redis://:{CANARY}@host:port"},
+    {"hybrid": CANARY},
+    {"hybrid": {"base": {"a": CANARY}}},
+    {"purposes": {"a": [CANARY]}},
 ]
 
 

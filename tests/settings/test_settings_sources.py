@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from tempfile import TemporaryDirectory
-from typing import Any, cast
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from pydantic import SecretStr
 
 from hybrid_infer.calls.call import MODES
 from hybrid_infer.errors import ConfigurationError
-from hybrid_infer.settings import ModelTarget, Secret, Settings, reveal
+from hybrid_infer.settings import HybridSettings, ModelTarget, Secret, Settings, reveal
 
 
 def load(arguments: Mapping[str, object] | None = None, /, **environ: str) -> Settings:
@@ -41,6 +36,16 @@ def test_without_anything_every_setting_has_its_default() -> None:
     assert (settings.cold_start_timeout, settings.max_retries) == (600, 2)
     assert (settings.max_connections, settings.max_keepalive, settings.keepalive_expiry) == (1000, 100, 30)
     assert (settings.simulate, settings.simulate_seed, settings.simulate_speed) == (False, 0, 1)
+    assert (settings.first_token_timeout, settings.between_tokens_timeout) == (None, 60)
+    assert (settings.hybrid, settings.purposes, settings.fallback) == (HybridSettings(), {}, ())
+    hybrid = settings.hybrid
+    assert (hybrid.base, hybrid.overflow, hybrid.cap) == (None, None, None)
+    assert (hybrid.max_wait, hybrid.return_below, hybrid.dwell) == (2, 0.5, 10)
+    assert (settings.never_leave, settings.on_cold, settings.on_stream_break) == (False, "overflow", "error")
+    assert (settings.retry_budget, settings.hedge, settings.breaker) == (0.2, False, True)
+    assert (settings.max_in_flight, settings.adaptive, settings.max_queue) == (None, False, 1000)
+    assert (settings.requests_per_minute, settings.tokens_per_minute, settings.max_wait) == (None, None, None)
+    assert (settings.redis_url, settings.redis_prefix) == (None, "hybrid_infer")
     assert set(settings.sources.values()) == {"default"}
 
 
@@ -247,93 +252,3 @@ def test_arguments_may_give_models_too_and_win() -> None:
     target = settings.models["a"].target("modal")
     assert target is not None
     assert (target.model, target.gpu, text_of(target.api_key)) == ("mine", "H100", "rotated")
-
-
-# File and environment say the same
-
-
-def _word() -> st.SearchStrategy[str]:
-    return st.from_regex(r"[a-zA-Z0-9][a-zA-Z0-9_./-]{0,20}", fullmatch=True)
-
-
-def _key() -> st.SearchStrategy[str]:
-    return st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size=1, max_size=20)
-
-
-def _address() -> st.SearchStrategy[str]:
-    return st.from_regex(
-        r"https?://[a-z0-9.-]{1,12}(:[1-9][0-9]{1,3})?(/[a-z0-9]{1,4}){0,2}(/v1)?/?", fullmatch=True
-    )
-
-
-def _number(low: float, high: float) -> st.SearchStrategy[float]:
-    return st.floats(low, high, exclude_min=low == 0, allow_subnormal=False)
-
-
-TARGET = st.fixed_dictionaries(
-    {},
-    optional={
-        "model": _word(),
-        "url": _address(),
-        "gpu": _word(),
-        "gpus": st.integers(1, 64),
-        "api_key": _key(),
-        "key": _key(),
-        "secret": _key(),
-        "priced_as": _word(),
-    },
-).filter(bool)
-MODEL_KEYS: dict[str, st.SearchStrategy[object]] = dict.fromkeys(MODES, TARGET | _word())
-MODEL = st.fixed_dictionaries({}, optional={"mode": st.sampled_from(MODES), **MODEL_KEYS}).filter(bool)
-SETTINGS = st.fixed_dictionaries(
-    {},
-    optional={
-        "mode": st.sampled_from(MODES),
-        "model": _word(),
-        **dict.fromkeys(("base_url", "together_base_url", "modal_url"), _address()),
-        **dict.fromkeys(("api_key", "together_api_key", "modal_key", "modal_token_id"), _key()),
-        **dict.fromkeys(
-            ("timeout", "attempt_timeout", "connect_timeout", "keepalive_expiry"), _number(0, 86_400)
-        ),
-        "max_retries": st.integers(0, 20),
-        "max_connections": st.integers(1, 100_000),
-        "simulate": st.booleans(),
-        "simulate_seed": st.integers(0, 2**63 - 1),
-        "simulate_speed": _number(0, 1e300),
-        "simulate_dedicated": st.sampled_from(["ready", "stopped", "starting"]),
-        "models": st.dictionaries(
-            st.from_regex(r"[a-z0-9]+(_[a-z0-9]+)*", fullmatch=True), MODEL, max_size=3
-        ),
-    },
-)
-
-
-def as_toml(value: Any) -> str:
-    if isinstance(value, dict):
-        value = cast("dict[str, Any]", value)
-        return "{" + ", ".join(f"{json.dumps(k)} = {as_toml(v)}" for k, v in value.items()) + "}"
-    return json.dumps(value) if isinstance(value, str | bool) else repr(value)
-
-
-def as_variables(tree: Mapping[str, Any], prefix: str = "HYBRID_INFER_") -> dict[str, str]:
-    variables: dict[str, str] = {}
-    for key, value in tree.items():
-        name = prefix + key.upper().replace("-", "_")
-        if isinstance(value, dict):
-            variables |= as_variables(cast("dict[str, Any]", value), f"{name}__")
-        else:
-            variables[name] = str(value)
-    return variables
-
-
-@given(SETTINGS)
-def test_file_environment_and_arguments_give_the_same_settings(tree: dict[str, Any]) -> None:
-    with TemporaryDirectory() as folder:
-        text = "\n".join(f"{key} = {as_toml(value)}" for key, value in tree.items())
-        by_file = from_file(text, Path(folder))
-    by_variables = load(**as_variables(tree))
-    assert by_file == by_variables
-    assert set(by_file.sources) == set(by_variables.sources)
-    # Of the arguments these two move to the mode of the client.
-    by_arguments = load({k: v for k, v in tree.items() if k not in ("base_url", "api_key")})
-    assert by_arguments == by_variables.model_copy(update={"base_url": None, "api_key": None})

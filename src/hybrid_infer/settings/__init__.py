@@ -2,8 +2,27 @@
 
 from __future__ import annotations
 
-from hybrid_infer.settings.model import Explained, ModelSettings, ModelTarget, Settings
+from hybrid_infer.settings.explained import Explained
+from hybrid_infer.settings.model import Settings
+from hybrid_infer.settings.nested import (
+    BudgetSettings,
+    HybridSettings,
+    ModelSettings,
+    ModelTarget,
+    PriceSettings,
+)
 from hybrid_infer.settings.options import Option
 from hybrid_infer.settings.values import Secret, reveal
 
-__all__ = ["Explained", "ModelSettings", "ModelTarget", "Option", "Secret", "Settings", "reveal"]
+__all__ = [
+    "BudgetSettings",
+    "Explained",
+    "HybridSettings",
+    "ModelSettings",
+    "ModelTarget",
+    "Option",
+    "PriceSettings",
+    "Secret",
+    "Settings",
+    "reveal",
+]

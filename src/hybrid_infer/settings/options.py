@@ -50,13 +50,14 @@ def read_options(
 
 
 def _option(name: str, info: FieldInfo, under: str, variables_under: str) -> Option:
-    kind = next((mark for mark in info.metadata if isinstance(mark, Kind)), None)
+    marks = [*_marks(info.annotation), *info.metadata]
+    kind = next((mark for mark in marks if isinstance(mark, Kind)), None)
     also = [mark.variable for mark in info.metadata if isinstance(mark, Also)]
     choices = _choices(info.annotation)
     return Option(
         name=under + name,
         variables=(variables_under + name.upper(), *also),
-        default=info.default,
+        default=None if info.default_factory is not None else info.default,
         allowed=f"one of {', '.join(choices)}" if kind is None else kind.allowed + _range(info.metadata),
         choices=choices,
         text=info.description or "",
@@ -65,8 +66,13 @@ def _option(name: str, info: FieldInfo, under: str, variables_under: str) -> Opt
     )
 
 
+def _marks(annotation: Any) -> list[Any]:
+    """What `Annotated` says of the value inside `… | None`; pydantic takes it off where it stands alone."""
+    return [mark for part in get_args(annotation) for mark in getattr(part, "__metadata__", ())]
+
+
 def _choices(annotation: Any) -> tuple[str, ...]:
-    """The words of a Literal, also of one inside `… | None`."""
+    """The words of a Literal, also of one inside `… | None` or `Mapping[…]`."""
     if get_origin(annotation) is Literal:
         return get_args(annotation)
     return next((found for part in get_args(annotation) if (found := _choices(part))), ())

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Annotated, TypeAlias, cast
 from urllib.parse import urlsplit
@@ -128,6 +129,57 @@ def _label(value: str | None) -> str | None:
     return text
 
 
+def names_in(value: object) -> tuple[str, ...]:
+    """The names in a list, or in a text with commas; an empty text has none.
+
+    Raises:
+        ValueError: it is neither, or an entry is no name.
+    """
+    if isinstance(value, str):
+        parts: list[object] = [*value.split(",")] if value.strip() else []
+    elif isinstance(value, list | tuple):
+        parts = [*cast("Sequence[object]", value)]
+    else:
+        raise ValueError
+    names: list[str] = []
+    for part in parts:
+        if not isinstance(part, str):
+            raise PydanticCustomError(REASON, "has an entry that is not text")
+        if not (name := part.strip()):
+            raise PydanticCustomError(REASON, "has an empty entry; leave it out, or give a name")
+        if not name.isprintable():
+            raise PydanticCustomError(REASON, "has characters that are no text")
+        names.append(name)
+    return tuple(names)
+
+
+def _redis_url(value: object) -> SecretStr | None:
+    if value is None:
+        return None
+    text = value.get_secret_value() if isinstance(value, SecretStr) else value
+    if not isinstance(text, str):
+        raise ValueError
+    text = text.strip()
+    if not text:
+        raise PydanticCustomError(REASON, "is empty")
+    try:
+        parts = urlsplit(text)
+        port = parts.port if parts.scheme != "unix" else None
+    except ValueError:
+        raise PydanticCustomError(REASON, "not an address: its host or port is not one") from None
+    there = parts.path.strip("/") if parts.scheme == "unix" else parts.hostname
+    if not re.fullmatch(r"(redis|rediss|unix)://[!-~]+", text) or not there or port == 0:
+        raise ValueError
+    return SecretStr(text)
+
+
+def _path(value: object) -> object:
+    """Text, or an object such as `pathlib.Path` that names a file."""
+    if isinstance(value, str) and not value.strip():
+        raise PydanticCustomError(REASON, "is empty; give the path of a file")
+    return os.fsdecode(cast("os.PathLike[str]", value)) if isinstance(value, os.PathLike) else value
+
+
 _FLAGS = {
     "1": True,
     "true": True,
@@ -164,6 +216,19 @@ Address = Annotated[
     Kind(allowed="an http:// or https:// address with a host", address=True),
 ]
 Label = Annotated[str | None, AfterValidator(_label), Kind(allowed="a name")]
+Name = Annotated[str, AfterValidator(_label), Kind(allowed="a name")]
+FilePath = Annotated[str | None, BeforeValidator(_path), Kind(allowed="the path of a TOML file")]
+CacheFile = Annotated[str | None, BeforeValidator(_path), Kind(allowed="the path of a file")]
+Names = Annotated[
+    tuple[str, ...],
+    BeforeValidator(names_in),
+    Kind(allowed="modes or names of models, in a list or in a text with commas"),
+]
+RedisUrl = Annotated[
+    SecretStr | None,
+    PlainValidator(_redis_url),
+    Kind(allowed="an address such as redis://host:6379/0 (or rediss://, or unix:///path)", secret=True),
+]
 Flag = Annotated[bool, BeforeValidator(_flag), Kind(allowed="true or false (or 1/0, yes/no, on/off)")]
 Number = Annotated[float, BeforeValidator(_not_a_flag), Kind(allowed="a number")]
 Count = Annotated[int, BeforeValidator(_not_a_flag), Kind(allowed="a whole number")]

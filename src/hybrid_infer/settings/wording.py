@@ -25,8 +25,17 @@ def assignment(where: str, value: object, option: Option) -> str:
         return f"{where}={str(value).lower()}"
     if isinstance(value, int) and value.bit_length() > 200:  # Python refuses to write out very long numbers
         return where
-    text = json.dumps(_without_userinfo(value, option.address)) if isinstance(value, str) else repr(value)
-    return f"{where}={text if len(text) <= _LONGEST else text[:_LONGEST] + '…'}"
+    text = quoted(value, address=option.address) if isinstance(value, str) else _short(repr(value))
+    return f"{where}={text}"
+
+
+def quoted(text: str, *, address: bool = False) -> str:
+    """A text as it may be shown: not too long, and without what an address may hold of secrets."""
+    return _short(json.dumps(_without_userinfo(text, address)))
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= _LONGEST else text[:_LONGEST] + "…"
 
 
 def found(value: object) -> str:
@@ -35,6 +44,11 @@ def found(value: object) -> str:
         if isinstance(value, kind):
             return name
     return f"a value of type {type(value).__name__}"
+
+
+def no_such(where: str, near: str | None, hint: str) -> str:
+    """The sentence on a name that no setting has; the hint where no right name is near."""
+    return f"{where}: no such setting; {f'did you mean {near}?' if near else hint}"
 
 
 def did_you_mean(wrong: str, known: Iterable[str]) -> str | None:
