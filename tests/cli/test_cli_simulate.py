@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 
 import hybrid_infer
@@ -83,12 +84,27 @@ def test_a_port_in_use_is_one_line() -> None:
     assert len(error.splitlines()) == 1
 
 
-def test_without_the_extra_one_line_says_what_to_install() -> None:
-    with start(f"import sys; sys.modules['uvicorn'] = None; {RUN}", "--port", "0") as process:
+def test_faults_from_a_file_happen() -> None:
+    Path("faults.toml").write_text('[[fault]]\nkind = "status"\nstatus = 418\non = 2\n')
+    with start(RUN, "--port", "0", "--speed", "40", "--faults", "faults.toml") as process:
+        assert process.stdout is not None and process.stderr is not None
+        said = [process.stderr.readline() for _ in range(2)]
+        assert said[1] == "1 rule of faults from faults.toml\n"
+        base = next(line for line in process.stdout if "OPENAI_BASE_URL" in line).split("=")[1].strip()
+        body = {"model": "Qwen/Qwen3.5-9B", "messages": [{"role": "user", "content": "Hello"}]}
+        headers = {"authorization": "Bearer any"}
+        url = f"{base}/chat/completions"
+        assert [httpx.post(url, json=body, headers=headers).status_code for _ in range(3)] == [200, 418, 200]
+        process.kill()
+
+
+def test_a_file_of_faults_is_looked_at_before_anything_is_served() -> None:
+    Path("faults.toml").write_text('[[fault]]\nkind = "stal"\n\n[[fault]]\nkind = "drip"\nevents = 1\n')
+    with start(RUN, "--port", "0", "--faults", "faults.toml") as process:
         out, error = process.communicate(timeout=20)
     assert (process.returncode, out) == (1, "")
-    assert "hybrid-infer[simulator]" in error
-    assert len(error.splitlines()) == 1
+    assert "faults.toml: fault 1: kind='stal': no such fault; did you mean stall?" in error
+    assert "faults.toml: fault 2: events: drip has none; it takes seconds" in error
 
 
 def test_a_speed_that_stands_still_is_a_usage_error() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import shlex
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
@@ -23,6 +24,10 @@ def simulate(
     dedicated: Annotated[
         Literal["ready", "stopped", "starting"], typer.Option(help="How the dedicated endpoint is found.")
     ] = "ready",
+    faults: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="What goes wrong on purpose: a TOML file, see the page on faults."),
+    ] = None,
 ) -> None:
     """Serve the simulated providers over HTTP.
 
@@ -35,14 +40,20 @@ def simulate(
     """
     if not 0 < speed < math.inf:
         raise typer.BadParameter("must be above 0", param_hint="--speed")
+    from hybrid_infer.simulator.fault_file import read_faults
     from hybrid_infer.simulator.server import exports, serve
     from hybrid_infer.simulator.world import World
+
+    plan = None if faults is None else read_faults(faults)
 
     def ready(bound: int) -> None:
         near = "127.0.0.1" if host in ("0.0.0.0", "::") else f"[{host}]" if ":" in host else host  # noqa: S104
         for name, value in exports(bound, near).items():
             typer.echo(f"export {name}={shlex.quote(value)}")
         note(f"simulated providers at http://{near}:{bound}, {speed:g} times real time; Ctrl-C ends them")
+        if plan is not None:
+            rules = len(plan.rules)
+            note(f"{rules} rule{'' if rules == 1 else 's'} of faults from {faults}")
         if speed > FASTEST_FOR_MODAL:
             note(
                 f"above {FASTEST_FOR_MODAL:g} times real time an idle Modal container has stopped again "
@@ -50,7 +61,7 @@ def simulate(
             )
 
     try:
-        world = World(seed=seed, dedicated=dedicated, epoch=datetime.now(UTC))
+        world = World(seed=seed, dedicated=dedicated, epoch=datetime.now(UTC), faults=plan)
         serve(world, host=host, port=port, speed=speed, ready=ready)
     except KeyboardInterrupt:
         note("")

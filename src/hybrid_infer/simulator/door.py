@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import errno
+import math
+
 from hybrid_infer.calls.call import Mode
 from hybrid_infer.runtime.base import Guard, Runtime
-from hybrid_infer.simulator.exchange import Exchange, Request, Step
+from hybrid_infer.simulator.exchange import Broken, Exchange, Request, Step
 from hybrid_infer.simulator.world import Provider, World
-from hybrid_infer.transport.base import Headers, TransportError, TransportTimeout, WireRequest
+from hybrid_infer.transport.base import Headers, Origin, TransportError, TransportTimeout, WireRequest
 
 _TICK = 1e-6
 """The least sleep, in seconds: rounding may leave a wake-up a hair before what it waits for."""
+
+_LONGEST = 86_400.0
+"""The longest sleep: what waits without end sleeps again and again."""
 
 
 class SimulatedTransport:
@@ -36,11 +42,13 @@ class SimulatedTransport:
         self._open.add(exchange)
         try:
             step = await line.wait(exchange, until)
+            if step.broken is not None:
+                raise _broken(step.broken, request.origin, answering=False)
         except BaseException:
             self._open.discard(exchange)
             line.cancel(exchange)
             raise
-        return SimulatedResponse(line, exchange, step, self._open)
+        return SimulatedResponse(line, exchange, step, self._open, request.origin)
 
     async def aclose(self) -> None:
         """Cancel what is underway."""
@@ -51,25 +59,31 @@ class SimulatedTransport:
 class SimulatedResponse:
     """What came back, and what is still to come."""
 
-    def __init__(self, line: _Line, exchange: Exchange, step: Step, open_: set[Exchange]) -> None:
+    def __init__(
+        self, line: _Line, exchange: Exchange, step: Step, open_: set[Exchange], origin: Origin
+    ) -> None:
         self.status = step.status or 0
         self.headers: Headers = step.headers
         self._line = line
         self._exchange = exchange
-        self._pieces = step.pieces
+        self._data = b"".join(step.pieces)
         self._done = step.done
         self._open = open_
+        self._origin = origin
         if step.done:
             open_.discard(exchange)
 
     async def read(self, until: float) -> bytes:
-        while not self._pieces and not self._done:
+        while not self._data and not self._done:
             step = await self._line.wait(self._exchange, until)
-            self._pieces, self._done = step.pieces, step.done
+            if step.broken is not None:
+                self._open.discard(self._exchange)
+                raise _broken(step.broken, self._origin, answering=True)
+            self._data, self._done = b"".join(step.pieces), step.done
         if self._done:
             self._open.discard(self._exchange)
-        pieces, self._pieces = self._pieces, ()
-        return b"".join(pieces)
+        data, self._data = self._data, b""
+        return data
 
     async def aclose(self) -> None:
         if self._exchange in self._open:
@@ -108,13 +122,13 @@ class _Line:
                 step = exchange.poll(self._now())
             if exchange.cancelled:
                 raise TransportError("the connection to the simulator was closed", sent=True)
-            if step.pieces or step.done or step.wake is None:
+            if step.pieces or step.done:
                 return step
             now = self._runtime.now()
-            seconds = max(_TICK, step.wake / self._speed - now)
-            await self._runtime.sleep(min(seconds, until - now))
-            if seconds >= until - now:
-                raise TransportTimeout("the time for the answer passed", sent=True)
+            seconds = math.inf if step.wake is None else max(_TICK, step.wake / self._speed - now)
+            await self._runtime.sleep(min(seconds, until - now, _LONGEST))
+            if seconds >= until - now and until - now <= _LONGEST:
+                raise _out_of_time()
 
     def cancel(self, exchange: Exchange) -> None:
         with self._guard:
@@ -136,3 +150,20 @@ def _plain(request: WireRequest) -> Request:
         headers=dict(request.headers),
         body=request.body,
     )
+
+
+def _out_of_time() -> TransportTimeout:
+    from hybrid_infer.transport import failures  # loads ssl
+
+    return failures.out_of_time(sent=True)
+
+
+def _broken(how: Broken, origin: Origin, *, answering: bool) -> TransportError:
+    """What a real transport says where the connection ends like this."""
+    from hybrid_infer.transport import failures  # loads ssl
+
+    if how == "refused":
+        cause = ConnectionRefusedError(errno.ECONNREFUSED, "")
+        return failures.not_connected(cause, origin, None)
+    reset = ConnectionResetError(errno.ECONNRESET, "") if how == "reset" else None
+    return failures.lost(reset, answering=answering)

@@ -1,31 +1,26 @@
 """The door over HTTP: any client in any language can talk to a simulated world.
 
-``/v1/…`` is Together, ``/modal/v1/…`` is a Modal server, ``/simulator/…`` shows and changes the world. Needs
-the extra ``simulator``.
+``/v1/…`` is Together, ``/modal/v1/…`` is a Modal server, ``/simulator/…`` shows and changes the world.
 """
 
 from __future__ import annotations
 
 import asyncio
-import json
+import os
 import socket
 import time
 from collections.abc import Callable
-from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
 
 from hybrid_infer.errors import ConfigurationError
+from hybrid_infer.simulator.connection import MODAL, Connection, Wire
+from hybrid_infer.simulator.control import WorldControl
 from hybrid_infer.simulator.defaults import DEFAULT_MODELS
-from hybrid_infer.simulator.exchange import Exchange, Request, Step
+from hybrid_infer.simulator.fault_rules import Faults
 from hybrid_infer.simulator.world import World
 
-if TYPE_CHECKING:
-    from starlette.applications import Starlette
-    from starlette.requests import Request as HTTPRequest
-    from starlette.types import Receive, Scope, Send
-
-_MODAL = "/modal"
 _BACKLOG = 1024
+_GRACE = 1.0
+"""Seconds that answers underway may take to end, after the server was told to."""
 
 
 def exports(port: int, host: str = "127.0.0.1") -> dict[str, str]:
@@ -34,7 +29,7 @@ def exports(port: int, host: str = "127.0.0.1") -> dict[str, str]:
     variables = {
         "TOGETHER_BASE_URL": address,
         "TOGETHER_API_KEY": "simulated",
-        "HYBRID_INFER_MODAL_URL": f"{address}{_MODAL}",
+        "HYBRID_INFER_MODAL_URL": f"{address}{MODAL}",
         "HYBRID_INFER_MODAL_KEY": "wk-simulated",
         "HYBRID_INFER_MODAL_SECRET": "ws-simulated",
         "OPENAI_BASE_URL": f"{address}/v1",
@@ -66,13 +61,15 @@ def serve(
         ready: called with the port as soon as connections are taken.
 
     Raises:
-        ConfigurationError: the address cannot be used, or the extra is missing.
+        ConfigurationError: the address cannot be used.
     """
     SimulatorServer(world, host=host, port=port, speed=speed, ready=ready).run()
 
 
 class SimulatorServer:
     """A server that is bound from the start: connections wait until `run`.
+
+    Where faults refuse everybody for a time, nobody listens at the port for that time.
 
     Args:
         world, host, port, speed, ready: see `serve`.
@@ -90,157 +87,136 @@ class SimulatorServer:
         speed: float = 1.0,
         ready: Callable[[int], None] | None = None,
     ) -> None:
+        self._world = world
+        self._host = host
+        self._speed = speed
+        self._ready = ready
         try:
-            import uvicorn
-
-            app = application(world, speed=speed)
-        except ModuleNotFoundError as error:
-            raise ConfigurationError(
-                f"the simulator's server needs {error.name}: pip install 'hybrid-infer[simulator]'"
-            ) from None
-        try:
-            family = socket.AF_INET6 if ":" in host else socket.AF_INET
-            self._socket = socket.create_server((host, port), family=family, backlog=_BACKLOG)
+            self._socket = self._bound(port)
+            self._socket.listen(_BACKLOG)
         except OSError as error:
             raise ConfigurationError(
                 f"cannot listen at {host}:{port} ({error.strerror or error}): "
                 "choose another --port, or 0 for a free one"
             ) from None
         self.port: int = self._socket.getsockname()[1]
-        bound = self.port
-
-        class Announced(uvicorn.Server):
-            """Says that it is ready once an interrupt ends it properly, not before."""
-
-            async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-                await super().startup(sockets=sockets)
-                if ready is not None:
-                    ready(bound)
-
-        self._server = Announced(
-            uvicorn.Config(
-                app, log_level="warning", access_log=False, lifespan="off", timeout_graceful_shutdown=1
-            )
-        )
+        self._began = time.monotonic()
+        self._connections: dict[asyncio.Task[None], Connection] = {}
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._changed = asyncio.Event()
+        self._stopped = False
+        self._closing = False
 
     def run(self) -> None:
         """Serve until `stop` or an interrupt."""
-        with self._socket:
-            self._server.run(sockets=[self._socket])
+        try:
+            asyncio.run(self._run())
+        finally:
+            self._socket.close()
 
     def stop(self) -> None:
         """End `run`, from any thread."""
-        self._server.should_exit = True
+        self._stopped = True
+        self._wake()
 
+    def use_faults(self, faults: Faults | None) -> None:
+        """From now on these faults and no others; from any thread."""
+        self._world.use_faults(faults)
+        self._wake()
 
-def application(world: World, *, speed: float = 1.0) -> Starlette:
-    """The ASGI application. It runs in one event loop, which is why the world needs no lock here."""
-    from starlette.applications import Starlette
-    from starlette.responses import JSONResponse
-    from starlette.routing import Mount, Route
+    def _wake(self) -> None:
+        loop = self._loop
+        if loop is not None:
+            try:
+                loop.call_soon_threadsafe(self._changed.set)
+            except RuntimeError:
+                pass  # it has ended already
 
-    began = time.monotonic()
-
-    def now() -> float:
-        return (time.monotonic() - began) * speed
-
-    async def state(_: HTTPRequest) -> JSONResponse:
-        return JSONResponse(_state(world, now()))
-
-    async def dedicated(request: HTTPRequest) -> JSONResponse:
-        change = {
-            "ready": world.ready_dedicated,
-            "stopped": world.stop_dedicated,
-            "starting": world.start_dedicated,
-        }.get(_wanted(await request.body()))
-        if change is None:
-            message = 'send {"state": "ready"}, "stopped" or "starting"'
-            return JSONResponse({"error": {"message": message}}, status_code=400)
-        change(now())
-        return JSONResponse(_state(world, now()))
-
-    return Starlette(
-        routes=[
-            Route("/simulator/state", state),
-            Route("/simulator/dedicated", dedicated, methods=["POST"]),
-            Mount("/", app=_Providers(world, now, speed)),
-        ]
-    )
-
-
-def _state(world: World, now: float) -> dict[str, Any]:
-    return {"machines": asdict(world.machines(now)), "invoice": asdict(world.invoice(now))}
-
-
-def _wanted(body: bytes) -> str:
-    try:
-        wanted: Any = json.loads(body)["state"]
-    except (ValueError, KeyError, TypeError):
-        return ""
-    return wanted if isinstance(wanted, str) else ""
-
-
-class _Providers:
-    """The providers' own paths, in bare ASGI: it sees the client go away, and sends piece by piece."""
-
-    def __init__(self, world: World, now: Callable[[], float], speed: float) -> None:
-        self._world = world
-        self._now = now
-        self._speed = speed
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        from starlette.requests import ClientDisconnect
-        from starlette.requests import Request as HTTPRequest
-
-        if scope["type"] != "http":
-            return
-        request = HTTPRequest(scope, receive)
-        try:
-            body = await request.body()
-        except ClientDisconnect:
-            return
-        path = request.url.path
-        modal = path.startswith(f"{_MODAL}/")
-        exchange = self._world.receive(
-            "modal" if modal else "together",
-            Request(
-                method=request.method,
-                path=path.removeprefix(_MODAL) if modal else path,
-                headers=dict(request.headers),
-                body=body,
-            ),
-            self._now(),
+    async def _run(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        wire = Wire(
+            world=self._world,
+            now=self._now,
+            speed=self._speed,
+            control=WorldControl(self._world, self._now, self._changed.set),
+            closing=lambda: self._closing,
         )
-        gone = asyncio.create_task(_gone(receive))
+
+        async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            task, connection = asyncio.current_task(), Connection(wire, reader, writer)
+            assert task is not None  # noqa: S101 - asyncio runs this in one
+            self._connections[task] = connection
+            try:
+                await connection.serve()
+            finally:
+                del self._connections[task]
+
+        listener: asyncio.Server | None = None
+        ready = self._ready
         try:
-            await self._answer(exchange, gone, send)
+            while not self._stopped:
+                refusing, change = self._world.refusing(self._now())
+                if refusing and not self._closing:
+                    self._close(listener)
+                    listener = None
+                elif not refusing and listener is None:
+                    self._closing = False
+                    listener = await asyncio.start_server(connected, sock=self._socket, backlog=_BACKLOG)
+                if ready is not None:
+                    ready(self.port)
+                    ready = None
+                await self._until(change)
         finally:
-            gone.cancel()
-            exchange.cancel(self._now())
+            await self._leave(listener)
 
-    async def _answer(self, exchange: Exchange, gone: asyncio.Task[None], send: Send) -> None:
-        head_sent = False
-        while not gone.done():
-            step = exchange.poll(self._now())
-            if step.status is not None and not head_sent:
-                head_sent = True
-                await send({"type": "http.response.start", "status": step.status, "headers": _head(step)})
-            if head_sent and (step.pieces or step.done):
-                body = b"".join(step.pieces)
-                await send({"type": "http.response.body", "body": body, "more_body": not step.done})
-            if step.done or step.wake is None:
-                return
-            await asyncio.wait((gone,), timeout=max(0.0, step.wake - self._now()) / self._speed)
+    async def _until(self, change: float | None) -> None:
+        """Wait for a moment of the world, or for whoever changes something."""
+        try:
+            async with asyncio.timeout(
+                None if change is None else max(0.001, (change - self._now()) / self._speed)
+            ):
+                await self._changed.wait()
+        except TimeoutError:
+            pass
+        self._changed.clear()
 
+    def _close(self, listener: asyncio.Server | None) -> None:
+        """Let nobody in, and hold the port for later: a bound socket that does not listen refuses."""
+        self._closing = True
+        if listener is not None:
+            listener.close()
+        self._socket.close()
+        self._socket = self._bound(self.port)
+        for connection in self._connections.values():
+            connection.close()
 
-async def _gone(receive: Receive) -> None:
-    """Returns when the client has gone."""
-    while (await receive())["type"] != "http.disconnect":
-        pass
+    async def _leave(self, listener: asyncio.Server | None) -> None:
+        """Let answers underway come to their end, for a moment."""
+        self._closing = True
+        if listener is not None:
+            listener.close()
+        for connection in self._connections.values():
+            connection.close()
+        if self._connections:
+            await asyncio.wait(tuple(self._connections), timeout=_GRACE)
+        for connection in self._connections.values():
+            connection.abort()
+        if self._connections:
+            await asyncio.wait(tuple(self._connections))
 
+    def _bound(self, port: int) -> socket.socket:
+        """A socket that has the address and does not listen yet."""
+        made = socket.socket(socket.AF_INET6 if ":" in self._host else socket.AF_INET)
+        try:
+            if os.name == "posix":  # elsewhere it lets two listen at one port
+                made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            made.bind((self._host, port))
+        except BaseException:
+            made.close()
+            raise
+        made.setblocking(False)
+        return made
 
-def _head(step: Step) -> list[tuple[bytes, bytes]]:
-    headers = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in step.headers]
-    if step.done:
-        headers.append((b"content-length", str(sum(map(len, step.pieces))).encode()))
-    return headers
+    def _now(self) -> float:
+        """Simulated seconds since the server was made."""
+        return (time.monotonic() - self._began) * self._speed

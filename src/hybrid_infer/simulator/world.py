@@ -7,19 +7,28 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from typing import Literal
+from datetime import UTC, datetime, timedelta
+from typing import Any, Literal
+
+from pydantic_core import from_json
 
 from hybrid_infer.calls.call import Mode
 from hybrid_infer.runtime.base import Guard
+from hybrid_infer.simulator import engine_wire
 from hybrid_infer.simulator.chance import Chance
 from hybrid_infer.simulator.dedicated import EndpointPlan, Initial, State
 from hybrid_infer.simulator.defaults import DEDICATED_MODEL
 from hybrid_infer.simulator.engines import ModalAPI, PlainAPI
 from hybrid_infer.simulator.exchange import Exchange, Request, Response
+from hybrid_infer.simulator.fault_rules import Arrival, FaultChooser, FaultPlan, Faults, Fired
+from hybrid_infer.simulator.faults import Fault
 from hybrid_infer.simulator.modal import ModalPlan
+from hybrid_infer.simulator.refusals import RESULT, redirect, refusal
 from hybrid_infer.simulator.replica import MachineUse
+from hybrid_infer.simulator.seen import Seen, SeenLog
 from hybrid_infer.simulator.serverless import ServerlessPlan, TokenUse
+from hybrid_infer.simulator.shapes import field_of
+from hybrid_infer.simulator.spoiling import spoiled
 from hybrid_infer.simulator.together import TogetherAPI
 
 Provider = Literal["together", "modal"]
@@ -30,6 +39,7 @@ EPOCH = datetime(2026, 11, 2, 8, 0, tzinfo=UTC)
 _SERVERLESS = ServerlessPlan()
 _ENDPOINT = EndpointPlan()
 _MODAL = ModalPlan()
+_GONE = engine_wire.not_found()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,6 +86,7 @@ class World:
         dedicated: how dedicated endpoints are found.
         endpoint_names: models that are dedicated endpoints where a request does not say its mode.
         epoch: the time of day of the beginning.
+        faults: what goes wrong on purpose.
 
     Attributes:
         dropped: exchanges given up where nothing may be locked; cancelled at the next access.
@@ -91,14 +102,20 @@ class World:
         endpoint_names: tuple[str, ...] = (DEDICATED_MODEL,),
         modal: ModalPlan = _MODAL,
         epoch: datetime = EPOCH,
+        faults: Faults | None = None,
     ) -> None:
-        chance = Chance(seed, epoch)
+        self._chance = chance = Chance(seed, epoch)
+        self._epoch = epoch
+        self._names = endpoint_names
         self.dropped: deque[Exchange] = deque()
         self._together = TogetherAPI(
             serverless=serverless, endpoint=endpoint, initial=dedicated, names=endpoint_names, chance=chance
         )
         self._modal = ModalAPI(modal, chance)
         self._plain = PlainAPI(modal.model, chance)
+        self._faults = FaultChooser(FaultPlan.of(faults), seed)
+        self._log = SeenLog()
+        self._held: dict[str, Response] = {}
         self._zero: float | None = None
         self._now = 0.0
 
@@ -117,14 +134,63 @@ class World:
                 without credentials, cold start or bill. None leaves it to the provider.
         """
         moment = self._at(now)
-        response: Response
-        if mode == "openai-compatible":
-            response = self._plain.receive(request, moment)
-        elif provider == "modal":
-            response = self._modal.receive(request, moment)
+        arrival = self._arrival(provider, request, mode)
+        fault = self._faults.before(arrival, moment)
+        if fault is None:
+            response = self._result_of(request) or self._ask(provider, request, moment, mode)
+            if 200 <= response.status < 300:
+                fault = self._faults.after(arrival, moment)
+                response = response if fault is None else spoiled(response, fault)
+        elif fault.kind == "cold" and fault.value("variant") == "redirect":
+            response = self._redirect(fault, arrival, request, moment, mode)
         else:
-            response = self._together.receive(request, moment, None if mode == "modal" else mode)
-        return Exchange(response, at=self._at, zero=self._zero or 0.0)
+            stamp = self._chance.of(f"fault {self._log.arrived}")
+            response = refusal(
+                fault,
+                mode=arrival.mode,
+                model=arrival.model,
+                id=f"sim{stamp.getrandbits(24):06x}",
+                wall=self._epoch + timedelta(seconds=moment),
+            )
+        self._log.saw(arrival, fault)
+        exchange = Exchange(
+            response, at=self._at, zero=self._zero or 0.0, began=moment, ended=self._log.ended
+        )
+        self._log.began(exchange)
+        return exchange
+
+    def use_faults(self, faults: Faults | None) -> None:
+        """From now on these faults and no others; they count from the beginning."""
+        self._faults = FaultChooser(FaultPlan.of(faults), self._chance.seed)
+
+    @property
+    def faults(self) -> FaultPlan:
+        """What goes wrong on purpose."""
+        return self._faults.plan
+
+    def fired(self) -> tuple[Fired, ...]:
+        """What the faults have done so far, in the order of their rules."""
+        return self._faults.fired()
+
+    def refusing(self, now: float) -> tuple[bool, float | None]:
+        """Whether every connection is refused, and when (at the earliest) that changes."""
+        moment = self._at(now)
+        change = self._faults.next_change(moment)
+        return self._faults.refusing(moment), None if change is None else change + (self._zero or 0.0)
+
+    def seen(self, now: float | None = None) -> Seen:
+        """What reached the providers until `now`, or so far."""
+        self._at(self.latest if now is None else now)
+        return self._log.seen()
+
+    @property
+    def latest(self) -> float:
+        """The carrier's time that was last heard of."""
+        return self._now + (self._zero or 0.0)
+
+    def wall(self, now: float) -> datetime:
+        """The time of day."""
+        return self._epoch + timedelta(seconds=self._at(now))
 
     def start_dedicated(self, now: float) -> None:
         """Start the dedicated endpoints."""
@@ -175,6 +241,53 @@ class World:
             containers_started=self._modal.server.starts,
             container_requests=requests,
         )
+
+    def _ask(self, provider: Provider, request: Request, moment: float, mode: Mode | None) -> Response:
+        if mode == "openai-compatible":
+            return self._plain.receive(request, moment)
+        if provider == "modal":
+            return self._modal.receive(request, moment)
+        return self._together.receive(request, moment, None if mode == "modal" else mode)
+
+    def _arrival(self, provider: Provider, request: Request, mode: Mode | None) -> Arrival:
+        try:
+            body: Any = from_json(request.body) if request.body else None
+        except ValueError:
+            body = None
+        model = field_of(body, "model")
+        if mode is None:
+            named = isinstance(model, str) and model in self._names
+            mode = (
+                "modal" if provider == "modal" else "together-dedicated" if named else "together-serverless"
+            )
+        return Arrival(
+            mode=mode,
+            model=model if isinstance(model, str) else None,
+            path=request.path,
+            stream=bool(field_of(body, "stream")),
+            get=request.method != "POST",
+        )
+
+    def _redirect(
+        self, fault: Fault, arrival: Arrival, request: Request, moment: float, mode: Mode | None
+    ) -> Response:
+        """Work on the answer, and lead to it: there is a queue, so no container is refused."""
+        response = self._result_of(request)
+        if response is None:
+            provider: Provider = "modal" if arrival.mode == "modal" else "together"
+            mode = "openai-compatible" if provider == "modal" else mode
+            response = self._ask(provider, request, moment, mode)
+        id = f"fc-{len(self._held) + 1:08x}"
+        self._held[id] = response
+        return redirect(id, fault.value("seconds"))
+
+    def _result_of(self, request: Request) -> Response | None:
+        """The answer that a redirect led to; once."""
+        _, _, id = request.path.partition(f"?{RESULT}=")
+        held = self._held.get(id) if id and request.method == "GET" else None
+        if held is not None:
+            self._held[id] = _GONE
+        return held
 
     def _at(self, now: float) -> float:
         """The world's own time; whatever was dropped until now is cancelled."""
