@@ -1,0 +1,1 @@
+"""Stores: where things are kept that outlive a call or are shared between processes."""
