@@ -6,61 +6,21 @@ from dataclasses import replace
 from datetime import date
 from decimal import Decimal
 from fractions import Fraction
-from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hybrid_infer.calls.call import Attempt, Target
+from hybrid_infer.calls.call import Attempt
 from hybrid_infer.calls.money import Cost, Usage
-from hybrid_infer.prices.book import MACHINE_SHARE, PriceBook
+from hybrid_infer.prices.book import CONTAINER_TIME, MACHINE_SHARE, PriceBook
+from prices.places import DAY, DEDICATED, EARLY, MODAL, SERVERLESS, SHARED, call, of, tokens
 
 BOOK = PriceBook()
-DAY = date(2026, 11, 24)
-EARLY = date(2026, 10, 5)
-"""A day on which the GPU prices of 2026-10-02 and 2026-10-04 are fresh."""
-
-SERVERLESS = Target(
-    name="together-serverless/Qwen3.5-9B",
-    mode="together-serverless",
-    provider="together_ai",
-    model="Qwen/Qwen3.5-9B",
-    host="api.together.ai",
-    port=443,
-    basis="tokens",
-)
-DEDICATED = Target(
-    name="together-dedicated/acme",
-    mode="together-dedicated",
-    provider="together_ai",
-    model="acme/assistant",
-    host="api-inference.together.ai",
-    port=443,
-    basis="machine-time",
-    gpu="H100",
-    gpus=2,
-)
-MODAL = replace(DEDICATED, name="modal/llm", mode="modal", model="llm", gpus=1)
-SHARED = replace(
-    MODAL, model="ws--ep.us-west.modal.direct", basis="tokens", priced_as="DeepSeek V4.1 Flash 1017", gpu=None
-)
-
-
-def tokens(input_tokens: int | None, output_tokens: int | None, cached_tokens: int | None = None) -> Usage:
-    return Usage(input_tokens=input_tokens, output_tokens=output_tokens, cached_tokens=cached_tokens)
-
-
-def call(target: Target, usage: Usage | None = None, **more: Any) -> Attempt:
-    return Attempt(target=target, started=0.0, usage=usage, **more)
 
 
 def cost(*attempts: Attempt, at: date = DAY) -> Cost:
     return BOOK.cost(attempts, at=at)
-
-
-def of(target: Target, **changes: Any) -> Target:
-    return replace(target, **changes)
 
 
 def test_tokens_cost_what_the_table_says() -> None:
@@ -186,7 +146,7 @@ def test_machine_time_costs_the_share_times_the_gpus() -> None:
 def test_machine_time_on_modal_says_what_it_leaves_out() -> None:
     found = cost(call(MODAL, machine_ns=1_000_000_000), at=EARLY)
     assert found.amount == Decimal("0.001097")
-    assert found.reason == f"{MACHINE_SHARE}; GPU only: CPU and memory are not known"
+    assert found.reason == f"{MACHINE_SHARE}; {CONTAINER_TIME}; GPU only: CPU and memory are not known"
 
 
 @pytest.mark.parametrize(("machine_ns", "nano"), [(20_000, 30), (60_000, 92), (19_999, 30), (20_001, 31)])

@@ -27,6 +27,22 @@ GPU_ROWS = [
     for table in TABLES.values()
     for row in table.get("gpus", ())
 ]
+OTHER_ROWS = [
+    *(row for table in TABLES.values() for row in table.get("resources", ())),
+    *(table["batch"] for table in TABLES.values() if "batch" in table),
+]
+UNIT_ROWS = [
+    pytest.param(row, id=row["model"])
+    for table in TABLES.values()
+    for unit in ("megapixels", "minutes")
+    for row in table.get(unit, ())
+]
+COMPARED = [
+    other
+    for table in TABLES.values()
+    for row in (*table.get("tokens", ()), *table.get("gpus", ()))
+    for other in row.get("others", ())
+]
 
 
 def whole_nano(usd: Decimal) -> bool:
@@ -40,29 +56,46 @@ def test_every_table_in_the_folder_is_loaded() -> None:
 @pytest.mark.parametrize("table", TABLES.values(), ids=list(TABLES))
 def test_a_table_names_a_mode_and_nothing_unknown(table: dict[str, Any]) -> None:
     assert table["mode"] in MODES
-    assert set(table) <= {"mode", "tokens", "gpus", "excludes"}
+    assert set(table) <= {"mode", "tokens", "gpus", "resources", "megapixels", "minutes", "batch"}
 
 
-@pytest.mark.parametrize("row", [*TOKEN_ROWS, *GPU_ROWS])
+@pytest.mark.parametrize("row", [*TOKEN_ROWS, *GPU_ROWS, *OTHER_ROWS, *UNIT_ROWS, *COMPARED])
 def test_a_row_says_when_and_where_its_price_was_read(row: dict[str, Any]) -> None:
-    assert date(2026, 1, 1) < row["as_of"] <= date(2026, 11, 23)
-    assert len(row["source"]) > 10
+    assert date(2026, 1, 1) < row["as_of"] <= date(2026, 11, 25)
+    assert len(row["source"]) >= 10
     assert not any(word in row["source"] + row.get("note", "") for word in ("/work", "/tmp", "/home"))
     assert isinstance(row.get("retires", date.max), date)
 
 
 @pytest.mark.parametrize("row", TOKEN_ROWS)
 def test_token_prices_are_positive_and_cached_input_is_cheaper(row: dict[str, Any]) -> None:
-    assert set(row) <= {"model", "input", "output", "cached", "as_of", "retires", "source", "note"}
+    assert set(row) <= {"model", "input", "output", "cached", "as_of", "retires", "source", "note", "others"}
     assert all(whole_nano(row[key]) for key in ("input", "output", "cached") if key in row)
     assert row.get("cached", Decimal(0)) < row["input"]
 
 
 @pytest.mark.parametrize("row", GPU_ROWS)
 def test_a_gpu_has_one_price(row: dict[str, Any]) -> None:
-    assert set(row) <= {"gpu", "also", "usd_per_second", "usd_per_hour", "as_of", "retires", "source", "note"}
+    assert set(row) <= {
+        "gpu", "also", "usd_per_second", "usd_per_hour", "as_of", "retires", "source", "note", "others",
+    }  # fmt: skip
     (unit,) = {"usd_per_second", "usd_per_hour"} & set(row)
     assert whole_nano(row[unit])
+
+
+@pytest.mark.parametrize("row", UNIT_ROWS)
+def test_what_is_paid_by_another_unit_has_a_price_and_its_steps(row: dict[str, Any]) -> None:
+    assert set(row) <= {"model", "usd", "steps", "as_of", "retires", "source", "note"}
+    assert whole_nano(row["usd"])
+    assert row.get("steps", 1) >= 1
+
+
+def test_every_row_is_in_the_tables_once() -> None:
+    rows = [row for _, row in shipped().rows()]
+    assert len(rows) == len(TOKEN_ROWS) + len(GPU_ROWS) + len(OTHER_ROWS) + len(UNIT_ROWS)
+    assert len({id(row) for row in rows}) == len(rows)
+    compared = [other for row in rows for other in row.others]
+    assert len(compared) == len(COMPARED) > 5
 
 
 def test_no_row_hides_another() -> None:

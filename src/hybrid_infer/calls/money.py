@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date
 from decimal import Decimal
-from typing import Literal
+from typing import Literal, Protocol
 
 Basis = Literal["tokens", "machine-time", "request", "cache", "unknown"]
 
 NANO = 1_000_000_000
 """Money is integer nano-dollars inside (1 USD = 10**9) and Decimal at the door; time is nanoseconds."""
+
+_NOTHING = Decimal(0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,6 +33,56 @@ class Usage:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CostParts:
+    """What an amount is made of, in USD. The parts add up to it exactly.
+
+    Attributes:
+        input: tokens of the prompt that were not in the provider's cache.
+        cached: tokens of the prompt that were.
+        output: tokens of the answer, reasoning included.
+        machine_time: the answer's share of a machine.
+        request: what is paid for a request as such.
+        attempts: everything billed for attempts before and beside the one that ended the call.
+        cold_start: the call's share of machine time that was billed while the machine came up.
+    """
+
+    input: Decimal = _NOTHING
+    cached: Decimal = _NOTHING
+    output: Decimal = _NOTHING
+    machine_time: Decimal = _NOTHING
+    request: Decimal = _NOTHING
+    attempts: Decimal = _NOTHING
+    cold_start: Decimal = _NOTHING
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Equivalent:
+    """The same answer, paid for in another way that is known for its model.
+
+    Attributes:
+        where: mode and model, e.g. ``"together-serverless/Qwen/Qwen3.5-9B"``.
+        basis: what would be counted there.
+        amount: USD, or None with a `reason`. Failed attempts and cold starts are not in it.
+        source, priced_at, estimated: as those of `Cost`.
+    """
+
+    where: str
+    basis: Basis
+    amount: Decimal | None
+    source: str | None = None
+    priced_at: date | None = None
+    estimated: bool = False
+    reason: str | None = None
+
+
+class Detail(Protocol):
+    """What a cost was worked out from; it can be pickled. Asked only by who wants to know more."""
+
+    def parts(self) -> CostParts | None: ...
+    def equivalent(self) -> tuple[Equivalent, ...]: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Cost:
     """What a call cost, in USD.
 
@@ -38,9 +90,12 @@ class Cost:
         amount: USD, or None with a `reason`.
         basis: what was counted.
         source: where the price is from, e.g. a page and the way it was read.
-        priced_at: the date the price was read at its source.
+        priced_at: the date the price was read at its source; None for a price of your own.
         estimated: True where tokens, time or the price itself are estimates; `reason` says which.
+        final: False where more may become known: a machine's share is settled once all processes that used
+            it are known, and the loser of a hedge may still be at work.
         reason: why the amount is unknown or an estimate.
+        detail: what `parts` and `equivalent` are worked out from when they are asked for.
     """
 
     amount: Decimal | None
@@ -48,9 +103,35 @@ class Cost:
     source: str | None = None
     priced_at: date | None = None
     estimated: bool = False
+    final: bool = True
     reason: str | None = None
+    detail: Detail | None = field(default=None, repr=False, compare=False)
+
+    @property
+    def parts(self) -> CostParts | None:
+        """What the amount is made of; None where the amount is unknown."""
+        if self.amount is None:
+            return None
+        return CostParts() if self.detail is None else self.detail.parts()
+
+    @property
+    def equivalent(self) -> tuple[Equivalent, ...]:
+        """This answer on the other bases known for its model; of a cache hit, what was saved."""
+        return () if self.detail is None else self.detail.equivalent()
+
+    @property
+    def saved(self) -> Decimal | None:
+        """What a stored or shared answer would have cost; None where it was paid for, or unknown."""
+        others = self.equivalent if self.basis == "cache" else ()
+        return others[0].amount if others else None
 
 
 def usd(nano: int) -> Decimal:
     """Nano-dollars as USD, exactly."""
     return Decimal(nano).scaleb(-9)
+
+
+def half_even(parts: int, whole: int) -> int:
+    """`parts / whole`, rounded half to even without leaving the integers."""
+    found, rest = divmod(parts, whole)
+    return found + (2 * rest > whole or (2 * rest == whole and found % 2 == 1))

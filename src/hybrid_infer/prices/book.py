@@ -2,144 +2,372 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
+from decimal import Decimal
+from types import MappingProxyType
 
-from hybrid_infer.calls.call import Attempt, Mode
-from hybrid_infer.calls.money import NANO, Basis, Cost, usd
-from hybrid_infer.prices.tables import SECONDS_PER_HOUR, GpuPrice, Price, TokenPrice, gpu_key, shipped
-
-MILLION = 1_000_000
-
-PARTS = MILLION * SECONDS_PER_HOUR * NANO
-"""Parts of a nano-dollar: tokens at prices per million and time at prices per hour come out whole in them."""
-
-MACHINE_SHARE = (
-    "this process's share of the machine's busy time; idle time, cold starts and other callers are not in it"
+from hybrid_infer.calls.call import Attempt, Mode, Target, Wait
+from hybrid_infer.calls.money import Basis, Cost, Usage, half_even, usd
+from hybrid_infer.prices.account import Terms
+from hybrid_infer.prices.bill import Bill
+from hybrid_infer.prices.rates import (
+    MACHINE_SHARE,
+    PARTS,
+    Item,
+    MachinePrice,
+    Offered,
+    Rate,
+    RequestPrice,
+    item,
 )
+from hybrid_infer.prices.tables import GpuPrice, Price, ResourcePrice, Tables, TokenPrice, gpu_key, shipped
+from hybrid_infer.prices.user import SOURCE, UserPrice
+
+__all__ = ["MACHINE_SHARE", "Containers", "PriceBook"]
+
+GPU_ONLY = "GPU only: CPU and memory are not known"
+CONTAINER_TIME = "Modal does not tell the seconds of a container: they are estimated from what was observed"
+NONPREEMPTIBLE = 3
+"""Factor on CPU and memory of containers that must not be preempted (modal.com/docs/guide/preemption)."""
+
+_NO_USER: Mapping[str, UserPrice] = MappingProxyType({})
 
 
-@dataclass(slots=True)
-class _Item:
-    """What one attempt cost: `parts` of a nano-dollar, and why that is an estimate, if it is one."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Containers:
+    """How Modal bills the user's containers.
 
-    parts: int
-    price: Price
-    basis: Basis
-    doubts: list[str]
+    Attributes:
+        region_multiplier: the factor for containers pinned to a region; it has changed several times, from
+            1.15 to 2.5, so it is the user's to say.
+        nonpreemptible: three times the price for CPU and memory.
+        scaledown_window: seconds a container stays up after its last request (Modal's default is 60).
+        concurrency: calls that one container takes; None takes one container for all.
+    """
+
+    region_multiplier: float = 1.0
+    nonpreemptible: bool = False
+    scaledown_window: float = 60.0
+    concurrency: int | None = None
 
 
 class PriceBook:
-    """Prices from the tables that come with the package; names match exactly, and nothing is guessed.
+    """Prices by exact name, and nothing is guessed: the user's own, then live ones, then the shipped tables.
 
-    The tables are read when the first price is asked for. All modes of `Target.mode` may be asked; those
-    without a table have no prices.
+    It does no I/O itself. The tables are read when the first price is asked for. All modes of `Target.mode`
+    may be asked; those without a table have no prices but the user's.
+
+    Args:
+        user: the user's own prices, by the provider's name of a model or by its logical name. Under the
+            provider's name they also say how it is paid, if that is not how the target is paid otherwise;
+            under the logical name, which stands for a model in all modes, a price counts where that is how
+            the target is paid.
+        live: prices that were fetched and kept (see `prices.live`); asked once, at the first price.
+        containers: how Modal bills.
+        others: where else the model of a target is served, for `Cost.equivalent`; asked once a target.
     """
+
+    def __init__(
+        self,
+        *,
+        user: Mapping[str, UserPrice] = _NO_USER,
+        live: Callable[[], Tables | None] | None = None,
+        containers: Containers | None = None,
+        others: Callable[[Target], Sequence[Offered]] | None = None,
+    ) -> None:
+        self._user = user
+        self._load = live
+        self._loaded: Tables | None = None
+        self._containers = containers if containers is not None else Containers()
+        self._others = others
+        self._rates: dict[object, Rate] = {}
+        self._recent: tuple[object, Rate] | None = None
+        self._elsewhere: dict[object, tuple[Rate, ...]] = {}
 
     def token_price(self, model: str, mode: Mode) -> TokenPrice | None:
         """The price of a model that is paid per token, by the provider's exact name; None is unknown."""
-        return shipped().tokens.get((mode, model))
+        return self._live().tokens.get((mode, model)) or shipped().tokens.get((mode, model))
 
     def gpu_price(self, mode: Mode, gpu: str) -> GpuPrice | None:
         """The price of one GPU; None is unknown, as for "A100", which two cards are called."""
-        return shipped().gpus.get((mode, gpu_key(gpu)))
+        key = (mode, gpu_key(gpu))
+        return self._live().gpus.get(key) or shipped().gpus.get(key)
 
-    def cost(self, attempts: Sequence[Attempt], *, at: date) -> Cost:
+    def rate(self, target: Offered) -> Rate:
+        """How calls to the target are priced."""
+        recent = self._recent
+        if recent is not None and recent[0] is target:
+            return recent[1]
+        key = _key(target)
+        found = self._rates.get(key)
+        if found is None:
+            found = self._rates[key] = self._find(target)
+        self._recent = target, found
+        return found
+
+    def terms(self, target: Offered) -> Terms | None:
+        """How the machine behind a target is billed; None where the target is not paid by time."""
+        rate = self.rate(target)
+        if rate.basis != "machine-time" and (rate.basis != "unknown" or target.basis != "machine-time"):
+            return None
+        price = None if rate.machine is None else rate.machine.nano_per_hour
+        if target.mode != "modal":
+            return Terms(nano_per_hour=price)
+        return Terms(
+            nano_per_hour=price,
+            cold_start=True,
+            window=self._containers.scaledown_window,
+            concurrency=self._containers.concurrency,
+            estimated=CONTAINER_TIME,
+        )
+
+    def cost(self, attempts: Sequence[Attempt], *, at: date, waits: Sequence[Wait] = ()) -> Cost:
         """Everything billed on behalf of one call, in USD, at the prices known for the day `at`.
 
         An attempt that was not billed adds nothing. Where a billed attempt cannot be priced the amount is
         None: a sum without it would be too low. Where nobody knows whether an attempt was billed, the amount
-        is that of the others, marked as an estimate; None if there are no others. Basis, source and date are
+        is that of the others, marked as an estimate; None if there are no others. The machine's time is paid
+        either way, so where that is what is paid, only a refusal adds nothing. Basis, source and date are
         those of the last attempt that was billed. Sums are exact and rounded once, half to even, to a
         nano-dollar.
+
+        Args:
+            waits: shares of cold starts that the call waited for.
         """
-        parts = 0
-        last: _Item | None = None
+        items: list[Item] = []
+        last: Item | None = None
+        answered: Attempt | None = None
+        answered_at: Rate | None = None
         doubts: list[str] = []
         unknown: list[str] = []
         unsure = 0
+        final = True
         for attempt in attempts:
-            if attempt.billed is None:
+            billed = attempt.billed
+            if billed is False:
+                continue
+            rate = self.rate(attempt.target)
+            if billed is None and (rate.machine is None or attempt.machine_ns is None):
                 unsure += 1
-            elif attempt.billed:
-                item = self._item(attempt, at)
-                if isinstance(item, str):
-                    unknown.append(item)
-                else:
-                    last = item
-                    parts += item.parts
-                    doubts += item.doubts
+                final = final and attempt.ended is not None
+                continue
+            if answered is None or not attempt.lost:
+                answered, answered_at = attempt, rate
+            found = item(
+                rate, at, attempt.usage, attempt.machine_ns, attempt.cold_ns or 0, attempt.machine_nano
+            )
+            if isinstance(found, str):
+                unknown.append(found)
+                continue
+            items.append(found)
+            doubts += found.doubts
+            final = final and rate.machine is None
+            if answered is attempt:
+                last = found
+        waited = self._waited(waits, at) if waits else ()
+        for one in waited:
+            doubts += one.doubts
+            final = False
         if unsure:
             doubts.append(f"{unsure} {'attempt' if unsure == 1 else 'attempts'} may have been billed")
-            if last is None:
+            if not items and not waited:
                 unknown += doubts
+        bill = self._bill(items, waited, last, answered, answered_at, at)
         if unknown:
-            return Cost(amount=None, basis="unknown", reason=_sentence(unknown))
-        if last is None:
-            return Cost(amount=usd(0), basis=attempts[-1].target.basis if attempts else "unknown")
+            return Cost(amount=None, basis="unknown", final=final, reason=_sentence(unknown), detail=bill)
+        named = last or (items[-1] if items else waited[-1] if waited else None)
+        if named is None:
+            basis = self.rate(attempts[-1].target).basis if attempts else "unknown"
+            return Cost(amount=usd(0), basis=basis)
+        parts = 0
+        for one in (*items, *waited):
+            parts += one.parts
         return Cost(
-            amount=usd(_half_even(parts)),
-            basis=last.basis,
-            source=last.price.source,
-            priced_at=last.price.as_of,
+            amount=usd(half_even(parts, PARTS)),
+            basis=named.basis,
+            source=named.price.source,
+            priced_at=named.price.as_of,
             estimated=bool(doubts),
+            final=final,
             reason=_sentence(doubts) if doubts else None,
+            detail=bill,
         )
 
-    def _item(self, attempt: Attempt, at: date) -> _Item | str:
-        """One billed attempt, or why its price is unknown."""
-        match attempt.target.basis:
-            case "tokens":
-                return self._by_tokens(attempt, at)
-            case "machine-time":
-                return self._by_time(attempt, at)
-            case _:
-                return f"it is not known how {attempt.target.name} is paid"
+    def expected(self, target: Target, usage: Usage, *, at: date) -> int | str | None:
+        """Nano-dollars of an answer that will use so many tokens, before it is asked for.
 
-    def _by_tokens(self, attempt: Attempt, at: date) -> _Item | str:
-        """Input, cached input and output at their prices; reasoning is part of output, cached of input."""
-        target, usage = attempt.target, attempt.usage
+        Returns:
+            None where a machine's time is paid, which nobody knows before; why the price is unknown, as text.
+        """
+        rate = self.rate(target)
+        if rate.machine is not None:
+            return None
+        found = item(rate, at, usage, None)
+        return found if isinstance(found, str) else half_even(found.parts, PARTS)
+
+    def saved(self, target: Target, usage: Usage | None, *, at: date) -> Cost:
+        """The cost of a cache hit: nothing. `equivalent` says what the answer would have cost."""
+        others = (self.rate(target), *self._rates_elsewhere(target))
+        bill = Bill((), (), None, None, usage, None, others, at)
+        return Cost(amount=usd(0), basis="cache", detail=bill)
+
+    def _waited(self, waits: Sequence[Wait], at: date) -> list[Item]:
+        found: list[Item] = []
+        for wait in waits:
+            rate = self.rate(wait.target)
+            if rate.machine is not None and rate.tokens is None and wait.cold_ns:
+                one = item(rate, at, None, 0, wait.cold_ns, wait.machine_nano)
+                if isinstance(one, Item):
+                    one.request = 0
+                    found.append(one)
+        return found
+
+    def _bill(
+        self,
+        items: Sequence[Item],
+        waited: Sequence[Item],
+        last: Item | None,
+        answered: Attempt | None,
+        rate: Rate | None,
+        at: date,
+    ) -> Bill:
+        if answered is None:
+            return Bill(items, waited, None, None, None, None, (), at)
+        others = self._rates_elsewhere(answered.target) if self._others is not None else ()
+        return Bill(items, waited, last, rate, answered.usage, answered.machine_ns, others, at)
+
+    def _rates_elsewhere(self, target: Target) -> tuple[Rate, ...]:
+        key = _key(target)
+        found = self._elsewhere.get(key)
+        if found is None:
+            places: Sequence[Offered] = () if self._others is None else self._others(target)
+            found = tuple(self.rate(place) for place in places if _key(place) != key)
+            self._elsewhere[key] = found
+        return found
+
+    def _live(self) -> Tables:
+        if self._loaded is None:
+            self._loaded = (self._load() if self._load is not None else None) or Tables()
+        return self._loaded
+
+    def _find(self, target: Offered) -> Rate:
+        own = self._own(target)
+        if own is not None:
+            return own
+        basis: Basis = target.basis
+        found: Price | str
+        match basis:
+            case "tokens":
+                found = self._tokens(target)
+            case "machine-time":
+                found = self._machine(target)
+            case _:
+                found = f"it is not known how {target.name} is paid"
+        if isinstance(found, TokenPrice):
+            return Rate(where=target.name, mode=target.mode, basis=basis, tokens=found)
+        if isinstance(found, MachinePrice):
+            return Rate(where=target.name, mode=target.mode, basis=basis, machine=found)
+        return Rate(where=target.name, mode=target.mode, basis=basis, reason=str(found))
+
+    def _own(self, target: Offered) -> Rate | None:
+        """The user's own price, if there is one that counts for this target."""
+        for name in (target.model, target.priced_as):
+            own = self._user.get(name) if name is not None else None
+            if own is not None:
+                return _own_rate(target, own, by_tokens=own.by_tokens and not _by_time(target, own))
+        own = self._user.get(target.logical) if target.logical is not None else None
+        if own is None:
+            return None
+        if target.basis == "unknown":
+            return _own_rate(target, own, by_tokens=own.by_tokens)
+        if target.basis == "tokens" and own.by_tokens:
+            return _own_rate(target, own, by_tokens=True)
+        if _by_time(target, own):
+            return _own_rate(target, own, by_tokens=False)
+        return None
+
+    def _tokens(self, target: Offered) -> TokenPrice | str:
         model = target.priced_as or target.model
         if model is None:
             return f"no price known for a model without a name on {target.mode}"
-        price = self.token_price(model, target.mode)
-        if price is None:
-            return f'no price known for model "{model}" on {target.mode}'
-        if usage is None or usage.input_tokens is None:
-            return "the answer did not say how many tokens it used"
-        if price.output is None:
-            if usage.output_tokens:
-                return f'no price known for output of model "{model}" on {target.mode}'
-            output = 0
-        elif usage.output_tokens is None:
-            return "the answer did not say how many tokens it used"
-        else:
-            output = usage.output_tokens * price.output
-        cached = min(usage.cached_tokens or 0, usage.input_tokens)
-        cached_price = price.input if price.cached is None else price.cached
-        nano_millionths = (usage.input_tokens - cached) * price.input + cached * cached_price + output
-        doubts = price.doubts(at)
-        if usage.estimated:
-            doubts.append("the tokens are estimated: the answer did not report them")
-        return _Item(nano_millionths * (PARTS // MILLION), price, "tokens", doubts)
+        return self.token_price(model, target.mode) or f'no price known for model "{model}" on {target.mode}'
 
-    def _by_time(self, attempt: Attempt, at: date) -> _Item | str:
-        """The attempt's share of the machine's time (see `prices.meter`), for each of its GPUs."""
-        target = attempt.target
+    def _machine(self, target: Offered) -> MachinePrice | str:
         if target.gpu is None:
             return f"the GPU of {target.name} is not known"
         price = self.gpu_price(target.mode, target.gpu)
         if price is None:
-            return f'no price known for GPU "{target.gpu}" on {target.mode}{_which(target.mode, target.gpu)}'
-        if attempt.machine_ns is None:
-            return f"the time on the machine of {target.name} was not measured"
-        nano_hours = attempt.machine_ns * price.nano_per_hour * target.gpus
-        doubts = [MACHINE_SHARE]
-        if price.excludes is not None:
-            doubts.append(price.excludes)
-        doubts += price.doubts(at)
-        return _Item(nano_hours * (PARTS // (SECONDS_PER_HOUR * NANO)), price, "machine-time", doubts)
+            which = _which(target.mode, target.gpu)
+            return f'no price known for GPU "{target.gpu}" on {target.mode}{which}'
+        machine = f"{target.gpus} x {price.gpu}"
+        hourly = price.nano_per_hour * target.gpus
+        if target.mode != "modal":
+            return _machine_price([price], machine, hourly)
+        multiplier = Decimal(str(self._containers.region_multiplier))
+        rows: list[GpuPrice | ResourcePrice] = [price]
+        total, known = Decimal(hourly), target.cpu is not None and target.memory is not None
+        amounts = {"cpu": target.cpu, "memory": target.memory} if known else {}
+        for resource, amount in amounts.items():
+            row = self._live().resources.get(("modal", resource)) or shipped().resources["modal", resource]
+            factor = NONPREEMPTIBLE if self._containers.nonpreemptible else 1
+            total += Decimal(str(amount)) * row.nano_per_hour * factor
+            rows.append(row)
+        rounded = int((total * multiplier).to_integral_value())
+        excludes = None if known else GPU_ONLY
+        return _machine_price(rows, machine, rounded, excludes=excludes, estimated=CONTAINER_TIME)
+
+
+def _machine_price(
+    rows: Sequence[GpuPrice | ResourcePrice],
+    machine: str,
+    nano_per_hour: int,
+    *,
+    excludes: str | None = None,
+    estimated: str | None = None,
+) -> MachinePrice:
+    """One price from several rows: as old as the oldest of them."""
+    retires = [row.retires for row in rows if row.retires is not None]
+    return MachinePrice(
+        as_of=min((row.as_of for row in rows if row.as_of is not None), default=None),
+        source="; ".join(dict.fromkeys(row.source for row in rows)),
+        retires=min(retires, default=None),
+        machine=machine,
+        nano_per_hour=nano_per_hour,
+        excludes=excludes,
+        estimated=estimated,
+    )
+
+
+def _by_time(target: Offered, own: UserPrice) -> bool:
+    return target.basis == "machine-time" and own.hour is not None
+
+
+def _own_rate(target: Offered, own: UserPrice, *, by_tokens: bool) -> Rate:
+    where, mode, request = target.name, target.mode, None
+    if own.request is not None:
+        request = RequestPrice(as_of=own.as_of, source=SOURCE, nano=own.request)
+    if by_tokens and own.input is not None:
+        tokens = TokenPrice(
+            as_of=own.as_of,
+            source=SOURCE,
+            model=target.priced_as or target.model or target.name,
+            input=own.input,
+            output=own.output,
+            cached=own.cached,
+        )
+        return Rate(where=where, mode=mode, basis="tokens", tokens=tokens, request=request)
+    if own.hour is not None:
+        machine = None if target.gpu is None else f"{target.gpus} x {target.gpu}"
+        hourly = MachinePrice(as_of=own.as_of, source=SOURCE, machine=machine, nano_per_hour=own.hour)
+        return Rate(where=where, mode=mode, basis="machine-time", machine=hourly, request=request)
+    return Rate(where=where, mode=mode, basis="request", request=request)
+
+
+def _key(target: Offered) -> object:
+    machine = (target.gpu, target.gpus, target.cpu, target.memory)
+    return target.name, target.mode, target.model, target.basis, target.priced_as, target.logical, machine
 
 
 def _which(mode: Mode, gpu: str) -> str:
@@ -152,9 +380,3 @@ def _which(mode: Mode, gpu: str) -> str:
 
 def _sentence(reasons: list[str]) -> str:
     return "; ".join(dict.fromkeys(reasons))
-
-
-def _half_even(parts: int) -> int:
-    """`parts` as nano-dollars, rounded half to even without leaving the integers."""
-    nano, rest = divmod(parts, PARTS)
-    return nano + (2 * rest > PARTS or (2 * rest == PARTS and nano % 2 == 1))

@@ -1,4 +1,4 @@
-"""Meter: whose time it is that a machine is busy.
+"""Meter: whose time it is that a machine is paid for.
 
 A machine that is paid by time costs the same whether one call uses it or twenty. While n calls are in flight,
 each of them is given one n-th of the time that passes; when none is, the time is idle and nobody's.
@@ -6,65 +6,63 @@ each of them is given one n-th of the time that passes; when none is, the time i
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
+from operator import itemgetter
 from queue import SimpleQueue
 
 from hybrid_infer.calls.money import NANO
+from hybrid_infer.prices.account import Account, MachineReport, Stay, Terms
 from hybrid_infer.runtime.base import Guard
 
-
-@dataclass(slots=True, eq=False)
-class Stay:
-    """One call's time on a machine.
-
-    Attributes:
-        machine_ns: its share in nanoseconds; None until it has left.
-        since: the meter's own mark of where the share begins.
-    """
-
-    machine_ns: int | None = None
-    since: int | None = None
+__all__ = ["Interval", "Meter", "StateChange", "Stay", "settled"]
 
 
 class Meter:
-    """Shares the busy time of one machine among the calls in flight at each moment.
+    """Divides the time of one machine among the calls of this process, as they come and go.
 
-    Shares are whole nanoseconds. Nothing is lost in dividing: what is left over waits for the next division,
-    and the last call out takes it. So whenever nothing is in flight, the shares add up to the busy time.
-
-    `enter` and `leave` never wait for a lock, so that a finaliser may call them, even one that runs inside
-    them: they put what happened into a queue, and whoever gets the guard works through it. Times that arrive
-    in the wrong order count as the latest time seen so far.
+    `enter`, `wait`, `leave` and `state` never wait for a lock, so that a finaliser may call them, even one
+    that runs inside them: they put what happened into a queue, and whoever gets the guard works through it.
+    Times that arrive in the wrong order count as the latest time seen so far. All times are
+    `Runtime.now()`, seconds.
 
     Args:
         guard: a plain lock, not a reentrant one; `Runtime.guard()` gives it.
+        terms: how the machine is billed; without them time is counted and not priced.
     """
 
-    __slots__ = ("_events", "_given", "_guard", "_inside", "_last", "_rest")
+    __slots__ = ("_account", "_events", "_guard", "terms")
 
-    def __init__(self, guard: Guard) -> None:
+    def __init__(self, guard: Guard, terms: Terms | None = None) -> None:
+        self.terms = terms if terms is not None else Terms()
         self._guard = guard
-        self._events: SimpleQueue[tuple[Stay, int]] = SimpleQueue()
-        self._inside = 0
-        self._last = 0
-        self._given = 0
-        """What a call present from the beginning would have been given, in nanoseconds."""
-        self._rest = 0
+        self._events: SimpleQueue[Callable[[], object]] = SimpleQueue()
+        self._account = Account(self.terms)
 
     def enter(self, now: float) -> Stay:
-        """A call begins to use the machine at `now` (`Runtime.now()`, seconds)."""
-        stay = Stay()
-        self._events.put((stay, round(now * NANO)))
-        self._work()
-        return stay
+        """A call begins to use the machine."""
+        return self._come(Stay(), now)
 
-    def leave(self, stay: Stay, now: float) -> None:
-        """A call ends its use of the machine; harmless if it has ended already.
+    def wait(self, now: float) -> Stay:
+        """A call begins to wait for a machine that is coming up; `leave` ends that, too."""
+        return self._come(Stay(waiting=True), now)
 
-        `stay.machine_ns` is set on return, unless another thread is working through the queue at this
-        moment: then it follows at once, and `settle` waits for it.
+    def leave(self, stay: Stay, now: float, *, billed: bool = True) -> None:
+        """A call ends its use of the machine, or its wait; harmless if it has ended already.
+
+        The shares of `stay` are set on return, unless another thread is working through the queue at this
+        moment: then they follow at once, and `settle` waits for them.
+
+        Args:
+            billed: False where the machine did not serve it, e.g. refused it: then the time is nobody's.
         """
-        self._events.put((stay, round(now * NANO)))
+        self._events.put(partial(self._account.go, stay, round(now * NANO), billed=billed))
+        self._work()
+
+    def state(self, serving: int | None, starting: int = 0, *, now: float) -> None:
+        """So many replicas serve and so many come up from `now` on; None where that is no longer known."""
+        self._events.put(partial(self._account.set_state, serving, starting, round(now * NANO)))
         self._work()
 
     def settle(self) -> None:
@@ -72,6 +70,19 @@ class Meter:
         with self._guard:
             self._drain()
         self._work()
+
+    def report(self, now: float) -> MachineReport:
+        """What the machine was billed for until `now`, and where it went. It locks: not for finalisers."""
+        with self._guard:
+            self._drain()
+            found = self._account.report(round(now * NANO), settled=False)
+        self._work()
+        return found
+
+    def _come(self, stay: Stay, now: float) -> Stay:
+        self._events.put(partial(self._account.come, stay, round(now * NANO)))
+        self._work()
+        return stay
 
     def _work(self) -> None:
         # An event that is put after the last look and before the release finds the guard taken, and its own
@@ -85,17 +96,62 @@ class Meter:
     def _drain(self) -> None:
         # Only the holder of the guard takes from the queue: what is not empty stays so.
         while not self._events.empty():
-            self._happen(*self._events.get_nowait())
+            self._events.get_nowait()()
 
-    def _happen(self, stay: Stay, at: int) -> None:
-        at = max(at, self._last)
-        if self._inside:
-            each, self._rest = divmod(self._rest + at - self._last, self._inside)
-            self._given += each
-        self._last = at
-        if stay.since is None:
-            stay.since = self._given
-            self._inside += 1
-        elif stay.machine_ns is None:
-            stay.machine_ns = self._given - stay.since
-            self._inside -= 1
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Interval:
+    """One call's time on a machine as a process recorded it. Nanoseconds of a clock that all share.
+
+    Attributes:
+        waiting: it waited for the machine to come up.
+        billed: False where the machine did not serve it.
+    """
+
+    began: int
+    ended: int
+    waiting: bool = False
+    billed: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StateChange:
+    """From `at` on so many replicas serve and so many come up; None where that is not known."""
+
+    at: int
+    serving: int | None
+    starting: int = 0
+
+
+def settled(
+    terms: Terms,
+    intervals: Sequence[Interval],
+    states: Iterable[StateChange] = (),
+    *,
+    until: int | None = None,
+) -> tuple[list[Stay], MachineReport]:
+    """The shares of calls from all processes that used one machine, in the order given, and its report.
+
+    Each process can only divide the machine among its own calls; together their shares would come to more
+    than the machine cost. So the sharing is done again when the records of all of them are read.
+
+    Args:
+        states: what was known of the machine, from whomever.
+        until: the end of the report; None is the last event.
+    """
+    account = Account(terms)
+    stays = [Stay(waiting=interval.waiting) for interval in intervals]
+    # At the same moment who goes makes room first.
+    events: list[tuple[tuple[int, int], Callable[[int], object]]] = [
+        ((change.at, 1), partial(account.set_state, change.serving, change.starting)) for change in states
+    ]
+    for stay, interval in zip(stays, intervals, strict=True):
+        ended = max(interval.began, interval.ended)
+        events.append(((interval.began, 2), partial(account.come, stay)))
+        order = 3 if ended == interval.began else 0
+        events.append(((ended, order), partial(account.go, stay, billed=interval.billed)))
+    events.sort(key=itemgetter(0))
+    last = 0
+    for (last, _), happen in events:
+        happen(last)
+    return stays, account.report(last if until is None else until, settled=True)

@@ -1,0 +1,47 @@
+"""The PriceBook that the settings ask for."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from hybrid_infer.prices.book import Containers, PriceBook
+from hybrid_infer.prices.cache import default_path, kept
+from hybrid_infer.prices.user import user_prices
+
+if TYPE_CHECKING:
+    from hybrid_infer.calls.call import Target
+    from hybrid_infer.prices.rates import Offered
+    from hybrid_infer.settings import Settings
+
+
+def price_book(
+    settings: Settings,
+    *,
+    others: Callable[[Target], Sequence[Offered]] | None = None,
+    environ: Mapping[str, str] = os.environ,
+) -> PriceBook:
+    """The user's prices over live ones over the shipped tables. Simulated providers have no live prices, so
+    that the same seed costs the same everywhere.
+
+    Args:
+        others: where else the model of a target is served.
+    """
+    return PriceBook(
+        user=user_prices(settings.prices),
+        live=None if settings.simulate else kept(cache_file(settings, environ)),
+        containers=Containers(
+            region_multiplier=settings.modal_region_multiplier,
+            nonpreemptible=settings.modal_nonpreemptible,
+            scaledown_window=settings.modal_scaledown_window,
+            concurrency=settings.modal_concurrency,
+        ),
+        others=others,
+    )
+
+
+def cache_file(settings: Settings, environ: Mapping[str, str] = os.environ) -> Path | None:
+    """Where live prices are kept; None where there is no place for them."""
+    return default_path(environ) if settings.prices_cache is None else Path(settings.prices_cache)
