@@ -1,10 +1,12 @@
 # Needs only make and Python >= 3.11 with its venv module. Every target sets up what it uses.
 #   make demo      the same application in three modes, against simulated providers
 #   make test      the tests            (make test ARGS="tests/runtime -k deadline")
+#   make faults    every fault in every case, one table; the last line says how many went wrong
 #   make lint      ruff, mypy, pyright, import contracts, file length
 #   make docs      the documentation, into site/
 #   make coverage  the tests, with branch coverage
 #   make lock      requirements-dev.txt from pyproject.toml   (make lock ARGS=--upgrade)
+#   make otel-backends  real OpenTelemetry backends, told of calls and asked about them (2 GB, minutes)
 #   make clean     removes everything the targets above made
 
 PYTHON ?= python3
@@ -19,7 +21,12 @@ DEMO := $(DEMO_VENV)/.ready
 
 LOCK := requirements-dev.txt
 LOCK_VENV := .venv-lock
-LOCK_EXTRAS := --extra aiohttp --extra cli --extra simulator
+LOCK_EXTRAS := --extra aiohttp --extra cli --extra redis --extra simulator
+
+PHOENIX_VENV := .venv-phoenix
+PHOENIX := arize-phoenix==20.26.1
+MLFLOW_VENV := .venv-mlflow
+MLFLOW := mlflow==3.17.2
 
 SOURCES := $(shell find src examples -type f ! -name '*.pyc')
 LONGEST := 400
@@ -28,13 +35,16 @@ export NO_MKDOCS_2_WARNING := 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
 
-.PHONY: demo test coverage lint docs lock clean
+.PHONY: demo test faults coverage lint docs otel-backends lock clean
 
 demo: $(DEMO)
 	$(DEMO_VENV)/bin/hybrid-infer demo $(ARGS)
 
 test: $(DEV)
 	$(BIN)/python -m pytest $(ARGS)
+
+faults: $(DEV)
+	@PYTHONPATH=tests $(BIN)/python -m faults $(ARGS)
 
 coverage: $(DEV)
 	$(BIN)/python -m pytest --cov --cov-report=term $(ARGS)
@@ -52,6 +62,17 @@ lint: $(DEV)
 docs: $(DEV)
 	$(BIN)/python docs/generate_settings.py --check
 	$(BIN)/mkdocs build --strict --quiet
+
+# Each backend in an environment of its own: they pin what we do not.
+otel-backends: $(DEV) $(PHOENIX_VENV)/$(PHOENIX) $(MLFLOW_VENV)/$(MLFLOW)
+	PYTHONPATH=tests $(BIN)/python -m otel_backends phoenix=$(PHOENIX_VENV) mlflow=$(MLFLOW_VENV) $(ARGS)
+
+$(PHOENIX_VENV)/$(PHOENIX) $(MLFLOW_VENV)/$(MLFLOW):
+	@$(call require_python)
+	rm -rf $(@D)
+	$(PYTHON) -m venv $(@D)
+	$(@D)/bin/python -m pip install --quiet $(@F)
+	touch $@
 
 # Rebuilt from nothing when the lock changes, so that it holds what the lock names and no more.
 $(DEV): $(LOCK) pyproject.toml
@@ -81,7 +102,7 @@ lock:
 	@if grep -nE '://|^-' $(LOCK); then echo "$(LOCK) must hold no address and no option"; exit 1; fi
 
 clean:
-	rm -rf $(VENV) $(DEMO_VENV) $(LOCK_VENV) build dist site htmlcov .coverage
+	rm -rf $(VENV) $(DEMO_VENV) $(LOCK_VENV) $(PHOENIX_VENV) $(MLFLOW_VENV) build dist site htmlcov .coverage
 	rm -rf .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 	find src tests examples docs -name __pycache__ -type d -prune -exec rm -rf {} +
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -16,7 +17,7 @@ from hybrid_infer.aclient import AsyncClient
 from hybrid_infer.calls.chat import ChatCompletion, ChatCompletionChunk
 from hybrid_infer.calls.hybrid import Hybrid
 from hybrid_infer.client import Client
-from hybrid_infer.core import Core
+from hybrid_infer.core import Core, blocking, tasks
 from hybrid_infer.runtime.base import Runtime
 from hybrid_infer.runtime.blocking import BlockingRuntime
 from hybrid_infer.runtime.tasks import TaskRuntime
@@ -114,6 +115,8 @@ class Making:
         transports: Iterable[Any] = (),
         environ: Mapping[str, str] | None = None,
         tracer_provider: Any = None,
+        meter_provider: Any = None,
+        redact: Any = None,
         http_client: Any = None,
         **settings: Any,
     ) -> Api:
@@ -127,12 +130,9 @@ class Making:
         if transport is not None or transports:
             choose = partial(_next, given, runtime)
         loaded = Settings.load(settings, environ=environ or {})
+        colour = replace(tasks() if self.colour == "async" else blocking(), runtime=runtime, transport=choose)
         core = Core(
-            loaded,
-            runtime,
-            choose,
-            http_client,
-            tracer_provider,
+            loaded, colour, http_client, tracer_provider, meter_provider=meter_provider, redact=redact
         )
         kind: type[Any] = AsyncClient if self.colour == "async" else Client
         client: Any = object.__new__(kind)

@@ -6,6 +6,7 @@ import asyncio
 import inspect
 import os
 from collections.abc import Iterator
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -13,6 +14,7 @@ from hypothesis import settings
 
 from hybrid_infer.runtime import virtual
 from hybrid_infer.runtime.step import step
+from hybrid_infer.testing import block_network
 
 if TYPE_CHECKING:
     from both import Making
@@ -22,15 +24,25 @@ settings.register_profile("unhurried", deadline=None)
 settings.load_profile("unhurried")
 
 NOT_OURS = ("HYBRID_INFER_", "TOGETHER_", "MODAL_", "OPENAI_", "OTEL_")
+HERE = ("127.0.0.1", "::1", "localhost", "nowhere.invalid")
+"""What tests may reach; the last is a name that no server has (RFC 6761)."""
 PROXIES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
 
 
 @pytest.fixture(autouse=True)
-def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No variable of the person who runs the tests reaches them."""
+def clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """No variable of the person who runs the tests reaches them, and no price list that they keep."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.getbasetemp() / "cache"))
     for name in list(os.environ):
         if name.startswith(NOT_OURS) or name.lower() in PROXIES or name.startswith("SSL_CERT_"):
             monkeypatch.delenv(name)
+
+
+@pytest.fixture(autouse=True)
+def no_way_out(request: pytest.FixtureRequest) -> Iterator[None]:
+    """No test reaches further than this machine, but for those that talk to a real provider."""
+    with nullcontext() if request.node.get_closest_marker("live") else block_network(allow=HERE):
+        yield
 
 
 @pytest.fixture(params=["sync", "async"])

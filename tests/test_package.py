@@ -125,8 +125,8 @@ async def test_the_client_describes_the_stack_it_was_built_with(make: Making) ->
     text = make(simulate=True, mode="modal").client.describe()
     order = re.findall(r"^  (\w+) ", text, re.M)
     assert order == [
-        *("Plan", "Tracing", "Metering", "Deadline", "Retry", "pinned"),
-        *("Cold", "StreamsOnly", "Attempts", "Exchange"),
+        *("Plan", "Tracing", "Metering", "Deadline", "Resume", "Retry", "Hedge", "Route"),
+        *("Allowed", "Breaker", "Cold", "StreamsOnly", "Attempts", "Exchange"),
     ]
     assert "mode       modal" in text
     assert "simulated" in text

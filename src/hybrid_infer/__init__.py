@@ -10,13 +10,19 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from hybrid_infer.aclient import AsyncClient as AsyncClient
+    from hybrid_infer.calls.cached import CachePolicy as CachePolicy
+    from hybrid_infer.calls.call import CHOICES as CHOICES
     from hybrid_infer.calls.call import MODES as MODES
     from hybrid_infer.calls.call import Mode as Mode
+    from hybrid_infer.calls.call import ModeChoice as ModeChoice
     from hybrid_infer.calls.chat import ChatCompletion as ChatCompletion
     from hybrid_infer.calls.chat import ChatCompletionChunk as ChatCompletionChunk
+    from hybrid_infer.calls.chat import ChatStreamReset as ChatStreamReset
     from hybrid_infer.calls.hybrid import Hybrid as Hybrid
+    from hybrid_infer.calls.hybrid import Tried as Tried
     from hybrid_infer.calls.money import Cost as Cost
     from hybrid_infer.calls.money import Usage as Usage
+    from hybrid_infer.calls.timeouts import Timeouts as Timeouts
     from hybrid_infer.client import Client as Client
     from hybrid_infer.errors import APIConnectionError as APIConnectionError
     from hybrid_infer.errors import APIError as APIError
@@ -25,6 +31,8 @@ if TYPE_CHECKING:
     from hybrid_infer.errors import APITimeoutError as APITimeoutError
     from hybrid_infer.errors import AuthenticationError as AuthenticationError
     from hybrid_infer.errors import BadRequestError as BadRequestError
+    from hybrid_infer.errors import BudgetExceededError as BudgetExceededError
+    from hybrid_infer.errors import CircuitOpenError as CircuitOpenError
     from hybrid_infer.errors import ClientClosedError as ClientClosedError
     from hybrid_infer.errors import ColdError as ColdError
     from hybrid_infer.errors import ConfigurationError as ConfigurationError
@@ -35,12 +43,15 @@ if TYPE_CHECKING:
     from hybrid_infer.errors import HybridInferError as HybridInferError
     from hybrid_infer.errors import InternalServerError as InternalServerError
     from hybrid_infer.errors import InvalidCallError as InvalidCallError
+    from hybrid_infer.errors import NotAllowedError as NotAllowedError
     from hybrid_infer.errors import NotFoundError as NotFoundError
     from hybrid_infer.errors import OverloadedError as OverloadedError
     from hybrid_infer.errors import PaymentRequiredError as PaymentRequiredError
     from hybrid_infer.errors import PermissionDeniedError as PermissionDeniedError
     from hybrid_infer.errors import RateLimitError as RateLimitError
     from hybrid_infer.errors import RedirectError as RedirectError
+    from hybrid_infer.errors import RefusedError as RefusedError
+    from hybrid_infer.errors import SaturatedError as SaturatedError
     from hybrid_infer.errors import StreamError as StreamError
     from hybrid_infer.errors import StreamingRequiredError as StreamingRequiredError
     from hybrid_infer.errors import UnprocessableEntityError as UnprocessableEntityError
@@ -53,10 +64,12 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "aclient": ("AsyncClient",),
-    "calls.call": ("MODES", "Mode"),
-    "calls.chat": ("ChatCompletion", "ChatCompletionChunk"),
-    "calls.hybrid": ("Hybrid",),
+    "calls.cached": ("CachePolicy",),
+    "calls.call": ("CHOICES", "MODES", "Mode", "ModeChoice"),
+    "calls.chat": ("ChatCompletion", "ChatCompletionChunk", "ChatStreamReset"),
+    "calls.hybrid": ("Hybrid", "Tried"),
     "calls.money": ("Cost", "Usage"),
+    "calls.timeouts": ("Timeouts",),
     "client": ("Client",),
     "errors": (
         "APIConnectionError",
@@ -66,6 +79,8 @@ _HOMES = {
         "APITimeoutError",
         "AuthenticationError",
         "BadRequestError",
+        "BudgetExceededError",
+        "CircuitOpenError",
         "ClientClosedError",
         "ColdError",
         "ConfigurationError",
@@ -76,12 +91,15 @@ _HOMES = {
         "HybridInferError",
         "InternalServerError",
         "InvalidCallError",
+        "NotAllowedError",
         "NotFoundError",
         "OverloadedError",
         "PaymentRequiredError",
         "PermissionDeniedError",
         "RateLimitError",
         "RedirectError",
+        "RefusedError",
+        "SaturatedError",
         "StreamError",
         "StreamingRequiredError",
         "UnprocessableEntityError",
@@ -95,6 +113,7 @@ _HOMES = {
 _HOME = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = [
+    "CHOICES",
     "MODES",
     "APIConnectionError",
     "APIError",
@@ -105,8 +124,12 @@ __all__ = [
     "AsyncStream",
     "AuthenticationError",
     "BadRequestError",
+    "BudgetExceededError",
+    "CachePolicy",
     "ChatCompletion",
     "ChatCompletionChunk",
+    "ChatStreamReset",
+    "CircuitOpenError",
     "Client",
     "ClientClosedError",
     "ColdError",
@@ -121,16 +144,22 @@ __all__ = [
     "InternalServerError",
     "InvalidCallError",
     "Mode",
+    "ModeChoice",
+    "NotAllowedError",
     "NotFoundError",
     "OverloadedError",
     "PaymentRequiredError",
     "PermissionDeniedError",
     "RateLimitError",
     "RedirectError",
+    "RefusedError",
+    "SaturatedError",
     "Settings",
     "Stream",
     "StreamError",
     "StreamingRequiredError",
+    "Timeouts",
+    "Tried",
     "UnprocessableEntityError",
     "UnsupportedOperationError",
     "Usage",

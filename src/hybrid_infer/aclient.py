@@ -8,17 +8,19 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self, Unpack, overload
 
 from hybrid_infer.calls.ask import CallOptions, ChatArguments, chat_call, merged
-from hybrid_infer.calls.call import Mode
+from hybrid_infer.calls.call import ModeChoice
 from hybrid_infer.calls.chat import ChatCompletion
-from hybrid_infer.core import Core
-from hybrid_infer.runtime.tasks import TaskRuntime
+from hybrid_infer.calls.timeouts import Timeouts
+from hybrid_infer.core import Core, tasks
 from hybrid_infer.settings import Settings
 from hybrid_infer.streams import AsyncStream
-from hybrid_infer.transport.choose import async_transport
 
 if TYPE_CHECKING:
     import httpx
+    from opentelemetry.metrics import MeterProvider
     from opentelemetry.trace import TracerProvider
+
+    from hybrid_infer.telemetry.content import Redact
 
 
 class AsyncClient:
@@ -26,7 +28,8 @@ class AsyncClient:
 
     Args:
         http_client: an `httpx.AsyncClient` to send with; it stays yours to close.
-        mode, model, api_key, base_url, config, tracer_provider, settings: as for `Client`.
+        mode, model, api_key, base_url, timeout, config, tracer_provider, meter_provider, redact, settings: as
+            for `Client`.
 
     Raises:
         ConfigurationError: naming every setting that is wrong, missing or misspelt.
@@ -35,18 +38,24 @@ class AsyncClient:
     def __init__(
         self,
         *,
-        mode: Mode | None = None,
+        mode: ModeChoice | None = None,
         model: str | None = None,
         api_key: str | Callable[[], str] | None = None,
         base_url: str | None = None,
         config: str | os.PathLike[str] | None = None,
         http_client: httpx.AsyncClient | None = None,
         tracer_provider: TracerProvider | None = None,
+        meter_provider: MeterProvider | None = None,
+        redact: Redact | None = None,
+        timeout: float | Timeouts | None = None,
         **settings: Any,
     ) -> None:
         given = {"mode": mode, "model": model, "api_key": api_key, "base_url": base_url, **settings}
+        given["timeout"] = timeout
         loaded = Settings.load({k: v for k, v in given.items() if v is not None}, config=config)
-        self._core = Core(loaded, TaskRuntime(), async_transport, http_client, tracer_provider)
+        self._core = Core(
+            loaded, tasks(), http_client, tracer_provider, meter_provider=meter_provider, redact=redact
+        )
         self._defaults: Mapping[str, Any] = {}
 
     @property
@@ -60,7 +69,7 @@ class AsyncClient:
         copy._defaults = merged(self._defaults, {"model": model, **options})
         return copy
 
-    async def switch(self, mode: Mode) -> None:
+    async def switch(self, mode: ModeChoice) -> None:
         """As `Client.switch`."""
         await self._core.switch(mode)
 

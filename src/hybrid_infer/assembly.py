@@ -7,30 +7,46 @@ of mode never touches a call in flight.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 from hybrid_infer.backends.registry import connect
-from hybrid_infer.calls.call import Mode, Service, Target
+from hybrid_infer.calls.call import Call, Mode, ModeChoice, Service, Target
+from hybrid_infer.calls.chat import chat_reset
+from hybrid_infer.layers.allowed import Allowed
 from hybrid_infer.layers.attempt import Attempts
 from hybrid_infer.layers.base import Layer, stack
+from hybrid_infer.layers.breaker import Breaker
+from hybrid_infer.layers.budget import Budget
+from hybrid_infer.layers.cache import Cache
 from hybrid_infer.layers.cold import PROBE_EVERY, Cold
 from hybrid_infer.layers.deadline import Deadline
 from hybrid_infer.layers.exchange import Exchange
+from hybrid_infer.layers.hedge import Hedge
+from hybrid_infer.layers.limits import LimitPolicy, Limits, SharedLimits
 from hybrid_infer.layers.metering import Metering
 from hybrid_infer.layers.plan import Plan
-from hybrid_infer.layers.retry import Retry, RetryPolicy
-from hybrid_infer.layers.route import pinned
+from hybrid_infer.layers.resume import Resume
+from hybrid_infer.layers.retry import Retry, RetryBudget, RetryPolicy
+from hybrid_infer.layers.route import Cap, Overflow, Route
+from hybrid_infer.layers.single_flight import SingleFlight
 from hybrid_infer.layers.streams_only import StreamsOnly
 from hybrid_infer.layers.tracing import Tracing
+from hybrid_infer.policies import identity, limit_policy, plan_policy, simulated, timeouts
 from hybrid_infer.prices.book import PriceBook
 from hybrid_infer.prices.meter import Meter
 from hybrid_infer.runtime.base import Leftovers, Runtime
-from hybrid_infer.settings import ModelSettings, ModelTarget, Settings
-from hybrid_infer.simulator.defaults import DEFAULT_GPU, DEFAULT_MODELS
+from hybrid_infer.settings import Settings
+from hybrid_infer.simulator.defaults import DEFAULT_GPU
 from hybrid_infer.simulator.door import SimulatedTransport
 from hybrid_infer.simulator.world import World
+from hybrid_infer.telemetry.metrics import Metrics
 from hybrid_infer.telemetry.spans import Spans
 from hybrid_infer.transport.base import Transport
+
+_WHY_CACHE = "above whatever spends money, slots or quota"
+_WHY_SINGLE_FLIGHT = "above the budget: of calls that share an answer, one pays; below the cache, which it fills"
+_WHY_BUDGET = "a call is refused once, before its first attempt, by what all of it may cost"
 
 Reasoned = tuple[tuple[Layer, str], ...]
 """Layers, each with the reason for its place."""
@@ -44,7 +60,11 @@ class Parts:
         transport: makes the transport of an assembly.
         world: the simulated providers, where they are simulated.
         leftovers: what finalisers may not do themselves.
-        meters: by machine, so that a switch does not split the sharing of a machine's time.
+        budget: what all calls together may repeat.
+        shared: limits that several processes keep to together.
+        spending: holds the budgets, where there are some.
+        cache, flights: what answers nearer by, where that is on.
+        machines: what is known of each machine, so that a switch neither forgets nor doubles it.
     """
 
     settings: Settings
@@ -52,66 +72,117 @@ class Parts:
     transport: Callable[[], Transport]
     world: World | None
     spans: Spans
+    metrics: Metrics
     prices: PriceBook
-    meters: dict[tuple[Mode, str, str | None], Meter]
     leftovers: Leftovers
+    budget: RetryBudget
+    shared: SharedLimits[Any] | None
+    spending: Budget | None
+    cache: Cache | None
+    flights: SingleFlight | None
+    machines: dict[tuple[Mode, str, str | None], Known] = field(
+        default_factory=dict["tuple[Mode, str, str | None]", "Known"]
+    )
+
+
+@dataclass(slots=True, kw_only=True)
+class Known:
+    """What the client has learnt of one machine, and holds of it."""
+
+    breaker: Breaker
+    limits: Limits | None
+    meter: Meter | None
 
 
 class Assembly:
     """The call stack of one mode, and the target stacks below it, made at first use."""
 
-    def __init__(self, parts: Parts, mode: Mode) -> None:
-        self.mode: Mode = mode
+    def __init__(self, parts: Parts, mode: ModeChoice) -> None:
+        self.mode: ModeChoice = mode
         self.calls: set[int] = set()
         self._parts = parts
         self._settings = simulated(parts.settings) if parts.settings.simulate else parts.settings
         self._targets: dict[tuple[Mode, str | None], Target] = {}
         self._transports: dict[Mode | None, Transport] = {}
         self._guard = parts.runtime.guard()
+        self._plan = Plan(plan_policy(self._settings, mode), self.target)
         self._layers = self._call_layers()
         self._target_layers: dict[str, Reasoned] = {}
-        self.serve: Service = stack([layer for layer, _ in self._layers], pinned)
+        self.serve: Service = stack([layer for layer, _ in self._layers], self._route())
 
     def _call_layers(self) -> Reasoned:
         """Passed once by every logical call, outermost first."""
         parts, settings = self._parts, self._settings
+        retry = Retry(parts.runtime, settings.max_retries, RetryPolicy(), parts.budget)
         return (
+            (self._plan, "everything below needs to know where the call may go"),
             (
-                Plan(mode=self.mode, model=settings.model, models=settings.models, target=self.target),
-                "everything below needs to know where the call may go",
-            ),
-            (
-                Tracing(parts.runtime, parts.spans, parts.leftovers),
+                Tracing(parts.runtime, parts.spans, parts.metrics, parts.leftovers),
                 "above everything that happens, so that a refusal is seen too",
             ),
             (
                 Metering(parts.runtime, parts.prices, parts.leftovers),
                 "a call's cost is the sum of its attempts",
             ),
-            (Deadline(parts.runtime, settings.timeout), "above all that may wait"),
+            (Deadline(parts.runtime, timeouts(settings)), "above all that may wait"),
+            *([] if parts.cache is None else [(parts.cache, _WHY_CACHE)]),
+            *([] if parts.flights is None else [(parts.flights, _WHY_SINGLE_FLIGHT)]),
+            *([] if parts.spending is None else [(parts.spending, _WHY_BUDGET)]),
             (
-                Retry(parts.runtime, settings.max_retries, RetryPolicy()),
-                "above the choice of a target, so that the next attempt may go elsewhere",
+                Resume(settings.on_stream_break, retry.again, chat_reset),
+                "above retry: a stream that breaks after it was handed over begins again as a call would",
+            ),
+            (retry, "above the choice of a target, so that the next attempt may go elsewhere"),
+            (
+                Hedge(parts.runtime, settings.hedge, retry.buy),
+                "inside retry: one attempt, two racers, paid from the same budget",
             ),
         )
 
-    def _layers_of(self, target: Target, exchange: Exchange) -> Reasoned:
+    def _route(self) -> Route:
+        """The innermost service of the call stack."""
+        parts, settings = self._parts, self._settings
+        hybrid = settings.hybrid
+        return Route(
+            parts.runtime,
+            impatient=settings.on_cold == "overflow",
+            overflow=Overflow(max_wait=hybrid.max_wait, return_below=hybrid.return_below, dwell=hybrid.dwell),
+            cap=None if hybrid.cap is None else Cap(hybrid.cap),
+            cost=lambda attempts: parts.prices.cost(attempts, at=parts.runtime.wall().date()),
+        )
+
+    def _layers_of(self, target: Target, exchange: Exchange, limits: LimitPolicy) -> Reasoned:
         """Passed once by every attempt, outermost first."""
-        parts = self._parts
-        return (
+        parts, known = self._parts, self._known(target, limits)
+        target.predicted_wait = _no_wait if known.limits is None else known.limits.predicted_wait
+        layers: list[tuple[Layer, str]] = [
+            (Allowed(target), "outermost: whatever the layers above do, the call does not get further")
+        ]
+        if self._settings.breaker:
+            layers.append(
+                (known.breaker, "a target that keeps failing is refused before anybody queues for it")
+            )
+        layers.append(
             (
                 Cold(
                     parts.runtime,
                     target,
                     exchange.probe,
-                    timeout=self._settings.cold_start_timeout,
+                    known.meter,
                     every=PROBE_EVERY / (self._settings.simulate_speed if target.simulated else 1.0),
                 ),
-                "a cold machine is not an error: waiting for it is no attempt, and one call probes for all",
-            ),
+                "a cold machine is not an error: waiting for it holds no slot, and one call probes for all",
+            )
+        )
+        if known.limits is not None:
+            layers.append(
+                (known.limits, "a slot is held from here to the end of the answer; last before the wire")
+            )
+        return (
+            *layers,
             (StreamsOnly(), "above attempts: the refused request and the stream are one each"),
             (
-                Attempts(parts.runtime, target, parts.spans, self._meter(target), parts.leftovers),
+                Attempts(parts.runtime, target, parts.spans, known.meter, parts.leftovers),
                 "next to the wire: every request that may cost money has its span and its line in the Tally",
             ),
         )
@@ -134,25 +205,36 @@ class Assembly:
         model = self._settings.model
         entry = self._settings.models.get(model) if model is not None else None
         if entry is None or entry.mode is None:
-            self.target(self.mode, model)
+            self._default_targets()
 
     def describe(self) -> str:
         """The mode, what carries the bytes, and each layer with the reason for its place."""
-        target = self.target(self.mode, self._settings.model)
+        targets = self._default_targets()
         rows = [
             f"mode       {self.mode}",
-            f"target     {target.name}" + (" (simulated)" if target.simulated else ""),
+            *(
+                f"target     {target.name}" + (" (simulated)" if target.simulated else "")
+                for target in targets
+            ),
             f"runtime    {self._parts.runtime.name}",
-            f"transport  {self._transport(self.mode).name}",
+            f"transport  {self._transport(targets[0].mode).name}",
             "",
             "call stack, once per call, outermost first:",
             *_rows(self._layers),
-            f"  {'pinned':<12} the first candidate serves",
+            f"  {'Route':<12} asks the targets in order until one takes the call",
             "target stack, once per attempt:",
-            *_rows(self._target_layers[target.name]),
+            *_rows(self._target_layers[targets[0].name]),
             f"  {'Exchange':<12} the backend's request goes over the transport, the answer becomes a reply",
         ]
         return "\n".join(rows)
+
+    def _default_targets(self) -> tuple[Target, ...]:
+        """Where a call goes that says nothing of its own.
+
+        Raises:
+            ConfigurationError, InvalidCallError: one of them cannot be reached.
+        """
+        return self._plan.candidates(Call(operation="chat", model=None, body={}, mode=self.mode))[0]
 
     async def aclose(self) -> None:
         with self._guard:
@@ -178,6 +260,12 @@ class Assembly:
             priced_as=connection.priced_as,
             gpu=gpu,
             gpus=connection.gpus,
+            cpu=connection.cpu,
+            memory=connection.memory,
+            logical=name if name in self._settings.models else None,
+            place=connection.backend.place,
+            identity=identity(self._settings, mode, name),
+            credential=connection.backend.credential,
             simulated=simulated,
         )
         exchange = Exchange(
@@ -185,9 +273,9 @@ class Assembly:
             backend=connection.backend,
             transport=self._transport(mode),
             runtime=parts.runtime,
-            attempt_timeout=self._settings.attempt_timeout,
+            carry=parts.spans.carry,
         )
-        layers = self._layers_of(target, exchange)
+        layers = self._layers_of(target, exchange, limit_policy(self._settings, mode, name))
         self._target_layers[target.name] = layers
         target.serve = stack([layer for layer, _ in layers], exchange)
         return target
@@ -205,33 +293,27 @@ class Assembly:
             )
         return self._transports[key]
 
-    def _meter(self, target: Target) -> Meter | None:
-        if target.basis != "machine-time":
-            return None
+    def _known(self, target: Target, limits: LimitPolicy) -> Known:
+        parts = self._parts
         key = (target.mode, target.host, target.model)
-        meter = self._parts.meters.get(key)
-        if meter is None:
-            meter = self._parts.meters.setdefault(key, Meter(self._parts.runtime.guard()))
-        return meter
+        known = parts.machines.get(key)
+        if known is None:
+            runtime = parts.runtime
+            terms = parts.prices.terms(target)
+            known = parts.machines.setdefault(
+                key,
+                Known(
+                    breaker=Breaker(runtime, target),
+                    limits=Limits(runtime, target, limits, parts.shared) if limits.limits_anything else None,
+                    meter=None if terms is None else Meter(runtime.guard(), terms),
+                ),
+            )
+        return known
+
+
+def _no_wait() -> float:
+    return 0.0
 
 
 def _rows(layers: Reasoned) -> list[str]:
     return [f"  {type(layer).__name__:<12} {why}" for layer, why in layers]
-
-
-def simulated(settings: Settings) -> Settings:
-    """The settings with the simulator's default models and machines, where none are configured."""
-    models = dict(settings.models)
-    for name, targets in DEFAULT_MODELS.items():
-        models.setdefault(
-            name,
-            ModelSettings(
-                targets={
-                    mode: ModelTarget(model=model, gpu=gpu, gpus=gpus)
-                    for mode, (model, gpu, gpus) in targets.items()
-                }
-            ),
-        )
-    return settings.model_copy(
-        update={"models": models, "model": settings.model or next(iter(DEFAULT_MODELS))}
-    )

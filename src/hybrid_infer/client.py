@@ -8,18 +8,20 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self, Unpack, overload
 
 from hybrid_infer.calls.ask import CallOptions, ChatArguments, chat_call, merged
-from hybrid_infer.calls.call import Mode
+from hybrid_infer.calls.call import ModeChoice
 from hybrid_infer.calls.chat import ChatCompletion
-from hybrid_infer.core import Core
-from hybrid_infer.runtime.blocking import BlockingRuntime
+from hybrid_infer.calls.timeouts import Timeouts
+from hybrid_infer.core import Core, blocking
 from hybrid_infer.runtime.step import step
 from hybrid_infer.settings import Settings
 from hybrid_infer.streams import Stream
-from hybrid_infer.transport.choose import blocking_transport
 
 if TYPE_CHECKING:
     import httpx
+    from opentelemetry.metrics import MeterProvider
     from opentelemetry.trace import TracerProvider
+
+    from hybrid_infer.telemetry.content import Redact
 
 
 class Client:
@@ -33,9 +35,12 @@ class Client:
         model: the model of calls that name none.
         api_key: credential for `mode`; a text, or a function that returns the current one.
         base_url: address for `mode`, with or without `/v1`.
+        timeout: seconds for a whole call, or `Timeouts` for its parts.
         config: a TOML file of settings.
         http_client: an `httpx.Client` to send with; it stays yours to close.
-        tracer_provider: where spans go; the global provider if None.
+        tracer_provider, meter_provider: where spans and metrics go; the global providers if None.
+        redact: what of messages may be recorded in spans, where that is switched on: takes those of a call,
+            or of its answer, in the shape of the semantic conventions, and returns them changed, or None.
         settings: any other setting by its name (see the settings page).
 
     Raises:
@@ -45,18 +50,24 @@ class Client:
     def __init__(
         self,
         *,
-        mode: Mode | None = None,
+        mode: ModeChoice | None = None,
         model: str | None = None,
         api_key: str | Callable[[], str] | None = None,
         base_url: str | None = None,
         config: str | os.PathLike[str] | None = None,
         http_client: httpx.Client | None = None,
         tracer_provider: TracerProvider | None = None,
+        meter_provider: MeterProvider | None = None,
+        redact: Redact | None = None,
+        timeout: float | Timeouts | None = None,
         **settings: Any,
     ) -> None:
         given = {"mode": mode, "model": model, "api_key": api_key, "base_url": base_url, **settings}
+        given["timeout"] = timeout
         loaded = Settings.load({k: v for k, v in given.items() if v is not None}, config=config)
-        self._core = Core(loaded, BlockingRuntime(), blocking_transport, http_client, tracer_provider)
+        self._core = Core(
+            loaded, blocking(), http_client, tracer_provider, meter_provider=meter_provider, redact=redact
+        )
         self._defaults: Mapping[str, Any] = {}
 
     @property
@@ -74,7 +85,7 @@ class Client:
         copy._defaults = merged(self._defaults, {"model": model, **options})
         return copy
 
-    def switch(self, mode: Mode) -> None:
+    def switch(self, mode: ModeChoice) -> None:
         """New calls go to `mode`; calls in flight end where they began; the last one out closes the old.
 
         Raises:

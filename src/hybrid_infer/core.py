@@ -4,27 +4,148 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import date
 from typing import TYPE_CHECKING, Any
 
 from hybrid_infer.assembly import Assembly, Parts
-from hybrid_infer.calls.call import MODES, Call, Mode
+from hybrid_infer.calls.call import CHOICES, Call, ModeChoice
 from hybrid_infer.calls.hybrid import Hybrid
 from hybrid_infer.calls.reply import Ending, Reply
-from hybrid_infer.errors import ClientClosedError, InvalidCallError
+from hybrid_infer.errors import ClientClosedError, ConfigurationError, InvalidCallError
+from hybrid_infer.layers.budget import Budget
+from hybrid_infer.layers.cache import Cache, CacheStore
+from hybrid_infer.layers.retry import RetryBudget
+from hybrid_infer.layers.single_flight import SingleFlight
+from hybrid_infer.policies import budget_rules, cache_rules, elsewhere, kept_answers
 from hybrid_infer.prices.book import PriceBook
+from hybrid_infer.prices.chosen import price_book
 from hybrid_infer.runtime.base import Leftovers, Runtime
+from hybrid_infer.runtime.fork import mend_after_fork
 from hybrid_infer.settings import Settings
 from hybrid_infer.simulator.world import World
+from hybrid_infer.stores.cache_memory import MemoryCache
+from hybrid_infer.stores.redis_budgets import RedisBudgets
+from hybrid_infer.stores.redis_limits import RedisLimits
+from hybrid_infer.stores.redis_shared import SharedRedis
+from hybrid_infer.telemetry.content import Content, Redact, wants_content
+from hybrid_infer.telemetry.metrics import Metrics
 from hybrid_infer.telemetry.spans import Spans
 from hybrid_infer.transport.base import Transport
 from hybrid_infer.transport.environment import Limits
 from hybrid_infer.version import VERSION
 
 if TYPE_CHECKING:
+    from opentelemetry.metrics import MeterProvider
     from opentelemetry.trace import TracerProvider
 
 MakeTransport = Callable[..., Transport]
 """`transport.choose.blocking_transport` or `async_transport`."""
+
+
+def _world(settings: Settings) -> World:
+    """The simulated providers of one client."""
+    faults = None
+    if settings.simulate_faults is not None:
+        from hybrid_infer.simulator.fault_file import read_faults
+
+        faults = read_faults(settings.simulate_faults)
+    return World(seed=settings.simulate_seed, dedicated=settings.simulate_dedicated, faults=faults)
+
+
+MakeRedis = Callable[[str, Runtime], SharedRedis]
+"""`stores.redis_shared.blocking_redis` or `async_redis`."""
+
+
+def _spending(
+    settings: Settings,
+    runtime: Runtime,
+    prices: PriceBook,
+    leftovers: Leftovers,
+    redis: SharedRedis | None,
+) -> Budget | None:
+    """What holds the budgets, where there are some. It outlives every switch."""
+    if not settings.budgets:
+        return None
+
+    def today() -> date:
+        return runtime.wall().date()
+
+    return Budget(
+        runtime,
+        budget_rules(settings),
+        expected=lambda target, usage: prices.expected(target, usage, at=today()),
+        costs=lambda call: prices.cost(call.tally.attempts, at=today(), waits=call.tally.waits),
+        leftovers=leftovers,
+        shared=None if redis is None else RedisBudgets(redis, prefix=settings.redis_prefix),
+    )
+
+
+def _cache(
+    settings: Settings, runtime: Runtime, prices: PriceBook, redis: SharedRedis | None
+) -> Cache | None:
+    """What gives answers again, where that is on. It outlives every switch."""
+    store = _store(settings, runtime, redis)
+    if store is None:
+        return None
+    return Cache(
+        runtime,
+        store,
+        cache_rules(settings),
+        kept_answers(),
+        saved=lambda target, usage: prices.expected(target, usage, at=runtime.wall().date()),
+    )
+
+
+def _store(settings: Settings, runtime: Runtime, redis: SharedRedis | None) -> CacheStore | None:
+    keep_stale = settings.cache_stale_if_error
+    if settings.cache == "memory":
+        return MemoryCache(
+            runtime.guard(),
+            max_bytes=settings.cache_max_bytes,
+            clock=lambda: runtime.wall().timestamp(),
+            keep_stale=keep_stale,
+        )
+    if settings.cache == "sqlite":
+        from hybrid_infer.stores.cache_sqlite.place import default_path
+        from hybrid_infer.stores.cache_sqlite.store import sqlite_cache
+
+        path = settings.cache_path or default_path(os.environ)
+        if path is None:
+            raise ConfigurationError("cache = sqlite: there is no home folder for its file; set cache_path")
+        return sqlite_cache(path, runtime, max_bytes=settings.cache_max_bytes, keep_stale=keep_stale)
+    if settings.cache == "redis" and redis is not None:
+        from hybrid_infer.stores.cache_redis import RedisCache
+
+        return RedisCache(redis, prefix=settings.redis_prefix, keep_stale=keep_stale)
+    return None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Colour:
+    """In what the two clients differ: how waiting is done, and what waits for the network."""
+
+    runtime: Runtime
+    transport: MakeTransport
+    redis: MakeRedis
+
+
+def blocking(runtime: Runtime | None = None) -> Colour:
+    """The colour of `Client`; `runtime` is another clock for it."""
+    from hybrid_infer.runtime.blocking import BlockingRuntime
+    from hybrid_infer.stores.redis_shared import blocking_redis
+    from hybrid_infer.transport.choose import blocking_transport
+
+    return Colour(runtime=runtime or BlockingRuntime(), transport=blocking_transport, redis=blocking_redis)
+
+
+def tasks() -> Colour:
+    """The colour of `AsyncClient`."""
+    from hybrid_infer.runtime.tasks import TaskRuntime
+    from hybrid_infer.stores.redis_shared import async_redis
+    from hybrid_infer.transport.choose import async_transport
+
+    return Colour(runtime=TaskRuntime(), transport=async_transport, redis=async_redis)
 
 
 class Core:
@@ -33,13 +154,16 @@ class Core:
     def __init__(
         self,
         settings: Settings,
-        runtime: Runtime,
-        make_transport: MakeTransport,
+        colour: Colour,
         http_client: Any,
         tracer_provider: TracerProvider | None,
+        world: World | None = None,
+        *,
+        meter_provider: MeterProvider | None = None,
+        redact: Redact | None = None,
     ) -> None:
         self._settings = settings
-        self._runtime = runtime
+        self._runtime = runtime = colour.runtime
         limits = Limits(
             connect_timeout=settings.connect_timeout,
             max_connections=settings.max_connections,
@@ -47,8 +171,14 @@ class Core:
             keepalive_expiry=settings.keepalive_expiry,
         )
 
+        leftovers, prices = Leftovers(), price_book(settings, others=elsewhere(settings))
+        redis = None
+        if settings.redis_url is not None:
+            redis = colour.redis(settings.redis_url.get_secret_value(), runtime)
+        self._redis = redis
+
         def transport() -> Transport:
-            return make_transport(
+            return colour.transport(
                 clock=runtime.now, limits=limits, environ=os.environ, http_client=http_client
             )
 
@@ -56,22 +186,33 @@ class Core:
             settings=settings,
             runtime=runtime,
             transport=transport,
-            world=World(seed=settings.simulate_seed, dedicated=settings.simulate_dedicated)
-            if settings.simulate
-            else None,
-            spans=Spans(VERSION, tracer_provider),
-            prices=PriceBook(),
-            meters={},
-            leftovers=Leftovers(),
+            world=(world or _world(settings)) if settings.simulate else None,
+            spans=Spans(
+                VERSION,
+                tracer_provider,
+                content=Content(redact=redact, max_bytes=settings.trace_content_max_bytes)
+                if wants_content(os.environ)
+                else None,
+                propagate=settings.propagate_trace,
+            ),
+            metrics=Metrics(VERSION, meter_provider, settings.metrics_names),
+            prices=prices,
+            leftovers=leftovers,
+            budget=RetryBudget(settings.retry_budget),
+            shared=None if redis is None else RedisLimits(redis, prefix=settings.redis_prefix),
+            spending=_spending(settings, runtime, prices, leftovers, redis),
+            cache=(cache := _cache(settings, runtime, prices, redis)),
+            flights=None if cache is None else SingleFlight(runtime, kept_answers()),
         )
         self._guard = runtime.guard()
         self._closed = False
         self._retired: list[Assembly] = []
         self._current = Assembly(self._parts, settings.mode)
         self._current.check()
+        mend_after_fork(self, Core._begin_anew)
 
     @property
-    def mode(self) -> Mode:
+    def mode(self) -> ModeChoice:
         return self._current.mode
 
     def describe(self) -> str:
@@ -91,8 +232,10 @@ class Core:
                 raise ClientClosedError("this client is closed; make a new one")
             if not here:
                 # The old connections belong to an event loop that is gone: nothing can close them any more.
-                # The meters went by its clock.
-                self._parts.meters.clear()
+                # What is known of the machines went by its clock.
+                self._parts.machines.clear()
+                if self._parts.flights is not None:
+                    self._parts.flights.forget()
                 self._current = Assembly(self._parts, self._current.mode)
             assembly = self._current
             assembly.calls.add(id(call))
@@ -114,10 +257,10 @@ class Core:
             reply.value.hybrid = Hybrid.of(call, reply.facts)
         return reply
 
-    async def switch(self, mode: Mode) -> None:
+    async def switch(self, mode: ModeChoice) -> None:
         """See `Client.switch`."""
-        if mode not in MODES:
-            raise InvalidCallError(f"mode={mode!r}: must be one of {', '.join(MODES)}")
+        if mode not in CHOICES:
+            raise InvalidCallError(f"mode={mode!r}: must be one of {', '.join(CHOICES)}")
         assembly = Assembly(self._parts, mode)
         assembly.check()
         with self._guard:
@@ -135,6 +278,23 @@ class Core:
         self._parts.leftovers.sweep()
         for assembly in assemblies:
             await assembly.aclose()
+        if self._parts.cache is not None:
+            await self._parts.cache.store.aclose()
+        if self._redis is not None:
+            await self._redis.aclose()
+
+    def _begin_anew(self) -> None:
+        """In a forked process: threads, connections and calls in flight are its parent's alone."""
+        self._parts = replace(
+            self._parts,
+            leftovers=Leftovers(),
+            budget=RetryBudget(self._settings.retry_budget),
+            machines={},
+            flights=None if self._parts.flights is None else SingleFlight(self._runtime, kept_answers()),
+        )
+        self._guard = self._runtime.guard()
+        self._retired = []
+        self._current = Assembly(self._parts, self._current.mode)
 
     async def _reap(self) -> None:
         """Close the assemblies that were switched away from and that no call uses any more."""

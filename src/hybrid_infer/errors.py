@@ -9,6 +9,11 @@
     ├── InvalidCallError              this call's own arguments are wrong; nothing was sent
     │   └── UnsupportedOperationError the mode does not offer the operation; says which modes do
     └── APIError                      a call went out (or tried to) and did not end well
+        ├── RefusedError              this client did not send it; nothing was billed
+        │   ├── SaturatedError        the target's limits leave no room in time
+        │   ├── CircuitOpenError      the target failed lately, and is left alone for a while
+        │   ├── BudgetExceededError   a budget has no room for it
+    │   └── NotAllowedError       the call may not go there
         ├── APIConnectionError        no answer: name, connection, proxy, TLS, or lost underway
         │   ├── APITimeoutError       one attempt took too long
         │   └── DeadlineExceededError the call's own deadline passed
@@ -30,7 +35,18 @@ with the import.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
+
+Verdict = Literal["success", "retry", "cold", "saturated", "fail", "ignore"]
+"""What an outcome means, to all who ask:
+
+- success: an answer, to its end;
+- retry: it failed, and may succeed when it is repeated, or elsewhere;
+- cold: the machine is not running (yet);
+- saturated: there is no room at the moment;
+- fail: it would fail again: the request, the credential or the account is at fault;
+- ignore: it says nothing about the target: a refusal of this client, the caller's own deadline.
+"""
 
 
 class HybridInferError(Exception):
@@ -87,6 +103,9 @@ class APIError(HybridInferError):
         code: the provider's own code or type, e.g. ``"model_not_available"``.
         request_id: the provider's id of the request.
         where: mode and host, e.g. ``"modal (acme--llm.us-east.modal.direct)"``.
+        target: the name of the target, e.g. ``"modal/llm"``; None where there was none yet.
+        verdict: what the outcome means to the layers that ask (see `Verdict`), in the eyes of the backend.
+        silent: the target said nothing at all until a time limit passed.
         hint: what to do next.
         body: what the provider sent, as text, shortened and free of credentials.
         retry_after: seconds the provider asked to wait, where it did.
@@ -96,6 +115,8 @@ class APIError(HybridInferError):
 
     retryable: bool = False
     billed: bool | None = False
+    verdict: Verdict = "fail"
+    silent: bool = False
     default_hint: ClassVar[str | None] = None
 
     def __init__(
@@ -122,6 +143,7 @@ class APIError(HybridInferError):
         self.body = body
         self.retry_after = retry_after
         self.partial = partial
+        self.target: str | None = None
         self.hybrid: Any = None
         if retryable is not None:
             self.retryable = retryable
@@ -156,10 +178,40 @@ def _rebuild(kind: type[APIError], message: str, state: dict[str, Any]) -> APIEr
     return error
 
 
+class RefusedError(APIError):
+    """This client did not send the request: nothing was billed, and the target is not to blame."""
+
+    retryable = True
+    verdict: Verdict = "ignore"
+
+
+class SaturatedError(RefusedError):
+    """The limits set for the target leave no room in time: its queue is full, or the wait too long."""
+
+    verdict: Verdict = "saturated"
+
+
+class CircuitOpenError(RefusedError):
+    """The target failed lately; `retry_after` is the time until it is tried again."""
+
+
+class BudgetExceededError(RefusedError):
+    """A budget has no room for this call; `retry_after` is the time until it is free again, if it will be."""
+
+    retryable = False
+
+
+class NotAllowedError(RefusedError):
+    """The call may not go to this target (`never_leave`)."""
+
+    retryable = False
+
+
 class APIConnectionError(APIError):
     """No answer. `billed` is False where nothing was sent, None where the request had gone out."""
 
     retryable = True
+    verdict: Verdict = "retry"
 
 
 class APITimeoutError(APIConnectionError):
@@ -173,6 +225,7 @@ class DeadlineExceededError(APIConnectionError):
 
     retryable = False
     billed = None
+    verdict: Verdict = "ignore"
 
 
 class APIStatusError(APIError):
@@ -211,12 +264,14 @@ class RateLimitError(APIStatusError):
     """429: too many requests or tokens, or too many in flight."""
 
     retryable = True
+    verdict: Verdict = "saturated"
 
 
 class InternalServerError(APIStatusError):
     """5xx: the provider failed."""
 
     retryable = True
+    verdict: Verdict = "retry"
 
 
 class OverloadedError(InternalServerError):
@@ -227,6 +282,7 @@ class ColdError(APIStatusError):
     """The machine behind the address is stopped, starting, or not routable yet."""
 
     retryable = True
+    verdict: Verdict = "cold"
 
 
 class StreamingRequiredError(APIStatusError):
@@ -240,7 +296,9 @@ class RedirectError(APIStatusError):
 class APIResponseError(APIError):
     """The provider answered with success, and the body is not an answer."""
 
+    retryable = True
     billed = None
+    verdict: Verdict = "retry"
 
 
 class StreamError(APIError):
@@ -248,3 +306,4 @@ class StreamError(APIError):
 
     retryable = True
     billed = None
+    verdict: Verdict = "retry"

@@ -262,9 +262,19 @@ def test_a_stream_with_nothing_in_it_is_no_empty_answer(body: bytes, shown: str)
     assert error.partial is None
 
 
-@pytest.mark.parametrize(
-    "data", ['{"id": "c1", "choi', "[1]", '"text"', '{"choices": [{"delta": {"content": {}}}]}', "<html>"]
-)
+@pytest.mark.parametrize("data", ["[1]", '"text"', "{not json", "<html>"])
+def test_one_event_of_noise_is_skipped(data: str) -> None:
+    _, final = streamed(sse(chunk("Hel"), f"data: {data}\n\n", chunk("lo", "stop")))
+    assert final.choices[0].message.content == "Hello"
+
+
+@pytest.mark.parametrize("data", ["[1]", "{not json"])
+def test_noise_where_the_end_is_missing_may_have_been_the_answer(data: str) -> None:
+    error = broken(sse(chunk("Hel"), f"data: {data}\n\n") + b"data: [DONE]\n\n")
+    assert data[:8] in error.message
+
+
+@pytest.mark.parametrize("data", ['{"id": "c1", "choi', '{"choices": [{"delta": {"content": {}}}]}'])
 def test_a_broken_event_ends_the_stream_with_what_had_come(data: str) -> None:
     error = broken(sse(chunk("Hel"), f"data: {data}\n\n", chunk("lo", "stop")))
     assert data[:8] in error.message

@@ -20,10 +20,13 @@ HYBRID = Hybrid(
     target="modal/llm",
     model="llm",
     attempts=2,
+    history=(),
+    restarts=0,
     latency=31.5,
     time_to_first_token=30.25,
     cold_start=True,
     cold_wait=30.0,
+    queue_wait=0.0,
     cost=Cost(
         amount=Decimal("0.000123"),
         basis="machine-time",
@@ -133,4 +136,4 @@ def test_json_of_a_call_with_an_unknown_price_says_null_and_why() -> None:
     shape = hybrid_json(replace(HYBRID, cost=Cost(amount=None, basis="unknown", reason="no price known")))
     assert shape["cost"]["amount"] is None
     assert shape["cost"]["reason"] == "no price known"
-    assert json.loads(json.dumps(shape)) == shape | {"why": list(HYBRID.why), "warnings": []}
+    assert json.loads(json.dumps(shape)) == shape | {"why": list(HYBRID.why), "warnings": [], "history": []}

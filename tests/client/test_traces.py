@@ -17,28 +17,7 @@ from both import Making
 from fakes import ScriptedTransport, completion, delta, hello, refused, said, streamed
 from hybrid_infer.errors import BadRequestError
 from hybrid_infer.telemetry import names
-
-KEY: dict[str, Any] = {"api_key": "k-canary-secret", "model": "Qwen/Qwen3.5-9B"}
-
-
-class Recorded:
-    def __init__(self) -> None:
-        self._exporter = InMemorySpanExporter()
-        self.provider = TracerProvider()
-        self.provider.add_span_processor(SimpleSpanProcessor(self._exporter))
-
-    @property
-    def spans(self) -> Sequence[ReadableSpan]:
-        return self._exporter.get_finished_spans()
-
-    @property
-    def call(self) -> ReadableSpan:
-        (span,) = [span for span in self.spans if span.name.startswith("chat")]
-        return span
-
-    @property
-    def attempts(self) -> list[ReadableSpan]:
-        return [span for span in self.spans if span.name == "POST"]
+from telemetry.recorded import KEY, Recorded
 
 
 @pytest.fixture
@@ -60,7 +39,7 @@ async def test_a_call_is_one_span_with_model_tokens_and_cost(make: Making, recor
         "gen_ai.request.model": "Qwen/Qwen3.5-9B",
         "gen_ai.request.temperature": 0.5,
         "gen_ai.request.max_tokens": 64,
-        "gen_ai.request.seed": str(2**63 + 1),
+        "hybrid_infer.request.seed": str(2**63 + 1),
         "gen_ai.request.stop_sequences": ("X",),
         "gen_ai.conversation.id": "s-1",
         "gen_ai.response.model": "m",
@@ -72,6 +51,7 @@ async def test_a_call_is_one_span_with_model_tokens_and_cost(make: Making, recor
         "hybrid_infer.mode": "together-serverless",
         "hybrid_infer.purpose": "demo",
         "hybrid_infer.attempts": 1,
+        "hybrid_infer.target": "together-serverless/Qwen/Qwen3.5-9B",
         "hybrid_infer.cost.basis": "tokens",
         "hybrid_infer.cost.currency": "USD",
     }

@@ -26,6 +26,9 @@ from hybrid_infer.errors import APIResponseError, APIStatusError
 CHARACTERS_PER_TOKEN = 4
 """OpenAI's rule of thumb for English text (help article "What are tokens and how to count them", 2026-10)."""
 
+FAILED = "error"
+"""The finish reason of engines that gave up midway (together-python, pull request 153)."""
+
 ErrorOf = Callable[[RawResponse], APIStatusError]
 
 _SHOWN = 120
@@ -50,6 +53,8 @@ def read_completion(
         if says_error(response.body):
             raise error_of(response)
         raise _not_an_answer(response, wrong, redact)
+    if any(choice.finish_reason == FAILED for choice in completion.choices):
+        raise _not_an_answer(response, 'the provider broke it off, its finish reason is "error"', redact)
     return completion, Facts(
         id=completion.id,
         model=completion.model,

@@ -6,7 +6,7 @@ from pydantic import ValidationError
 from pydantic_core import from_json
 
 from hybrid_infer.backends.base import is_object
-from hybrid_infer.backends.chat_answer import ErrorOf, estimated_usage, says_error, usage_of
+from hybrid_infer.backends.chat_answer import FAILED, ErrorOf, estimated_usage, says_error, usage_of
 from hybrid_infer.backends.chat_parts import PartialChoice
 from hybrid_infer.backends.provider_errors import Redact, shortened
 from hybrid_infer.backends.sse import SseEvent, SseSplitter
@@ -16,6 +16,8 @@ from hybrid_infer.calls.reply import Facts, RawResponse
 from hybrid_infer.errors import APIError, APIStatusError, StreamError
 
 _DONE = b"[DONE]"
+_OF_A_CHUNK = (b'"choices"', b'"delta"', b'"content"', b'"tool_calls"', b'"chat.completion')
+"""What only a chunk holds."""
 _SHOWN = 120
 _HEAD = 1_000
 """Bytes kept of a stream until its first chunk, to say what came instead of one."""
@@ -44,6 +46,7 @@ class ChatDecoder:
         self._created: int | None = None
         self._fingerprint: str | None = None
         self._head = b""
+        self._skipped: str | None = None
 
     def feed(self, data: bytes) -> list[SseEvent]:
         """The events that these bytes complete."""
@@ -96,7 +99,12 @@ class ChatDecoder:
             head = " ".join(self._redact(self._head.decode("utf-8", "replace")).split())
             what = f"; it was {shortened(head, _SHOWN)!r}" if head else ""
             raise self._broken(f"the stream ended before any part of an answer came{what}")
-        if not self.done and any(choice.finish_reason is None for choice in self._choices.values()):
+        ends = [choice.finish_reason for choice in self._choices.values()]
+        if FAILED in ends:
+            raise self._broken('the provider broke the answer off: its finish reason is "error"')
+        if self._skipped is not None and None in ends:
+            raise self._broken(f"no finish reason came, and an event could not be read: {self._skipped!r}")
+        if not self.done and None in ends:
             raise self._broken("the stream was cut short: no finish reason and no [DONE] came")
 
     def partial(self) -> ChatCompletion | None:
@@ -153,10 +161,24 @@ class ChatDecoder:
         except ValueError:
             chunk = None
         if chunk is None:
-            shown = shortened(self._redact(data.decode("utf-8", "replace")), _SHOWN)
-            raise self._broken(f"the stream holds an event that is not a chunk: {shown!r}")
+            self._skip(data)
+            return None
         self._add(chunk)
         return chunk
+
+    def _skip(self, data: bytes) -> None:
+        """Pass over one event that cannot be read, unless it is what is left of a chunk, or not the first.
+
+        A chunk that was damaged is known by its fields: leaving it out would leave out what the model wrote.
+        """
+        shown = shortened(self._redact(data.decode("utf-8", "replace")), _SHOWN)
+        own = self.facts.id is not None and self.facts.id.encode() in data
+        if self._skipped is not None or own or any(name in data for name in _OF_A_CHUNK):
+            raise self._broken(f"the stream holds an event that is not a chunk: {shown!r}")
+        self._skipped = shown
+        self._call.tally.warnings.append(
+            f"1 event of the stream could not be read and held no content; it was skipped: {shown!r}"
+        )
 
     def _reported(self, data: bytes) -> APIError:
         """The error that an event reports: of the class its code tells, or a StreamError."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from hybrid_infer.backends.base import Address, Credentials, Secret, bearer, no_credentials
@@ -10,12 +11,14 @@ from hybrid_infer.backends.openai_wire import OpenAIBackend
 from hybrid_infer.backends.provider_errors import Hints
 from hybrid_infer.calls.call import Call
 from hybrid_infer.errors import (
+    APIError,
     AuthenticationError,
     ColdError,
     NotFoundError,
     OverloadedError,
     RateLimitError,
     RedirectError,
+    Verdict,
 )
 
 SESSION_NOT_SENT = "session was not sent: OpenAI-compatible servers have no common option for it"
@@ -28,6 +31,8 @@ class CompatibleBackend(OpenAIBackend):
         api_key: sent as a bearer token; None sends no credential.
     """
 
+    # An engine's 503 says that its queue is full.
+    verdicts: ClassVar[Mapping[type[APIError], Verdict]] = {OverloadedError: "saturated"}
     hints: ClassVar[Hints] = {
         AuthenticationError: "set HYBRID_INFER_API_KEY to the key that the server expects",
         NotFoundError: "check the base URL, and the name of the model: GET /v1/models lists what is served",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from hybrid_infer.backends.base import (
@@ -19,6 +20,7 @@ from hybrid_infer.backends.openai_wire import OpenAIBackend
 from hybrid_infer.backends.provider_errors import Hints
 from hybrid_infer.calls.call import Call
 from hybrid_infer.errors import (
+    APIError,
     AuthenticationError,
     ColdError,
     ConfigurationError,
@@ -27,6 +29,7 @@ from hybrid_infer.errors import (
     PermissionDeniedError,
     RateLimitError,
     RedirectError,
+    Verdict,
 )
 
 _SHARED_GATEWAY = re.compile(r"inference\.[a-z0-9-]+\.modal\.direct")
@@ -47,6 +50,8 @@ class ModalBackend(OpenAIBackend):
         ConfigurationError: one half of the proxy token is missing.
     """
 
+    # An engine's 503 says that its queue is full.
+    verdicts: ClassVar[Mapping[type[APIError], Verdict]] = {OverloadedError: "saturated"}
     hints: ClassVar[Hints] = {
         AuthenticationError: "set HYBRID_INFER_MODAL_KEY (wk-…) and HYBRID_INFER_MODAL_SECRET (ws-…) to a "
         "proxy token, made with `modal workspace proxy-tokens create`; an account token (ak-…, as-…) is not "

@@ -7,15 +7,23 @@ from typing import Any, ClassVar
 
 from pydantic_core import from_json, to_json
 
-from hybrid_infer.backends.base import USER_AGENT, Address, Credentials, checked_headers, is_array, is_object
+from hybrid_infer.backends.base import (
+    USER_AGENT,
+    Address,
+    Credentials,
+    HeaderPairs,
+    checked_headers,
+    is_array,
+    is_object,
+)
 from hybrid_infer.backends.chat_answer import chunks_of, read_completion
 from hybrid_infer.backends.chat_stream import ChatDecoder
 from hybrid_infer.backends.error_body import ErrorBody
-from hybrid_infer.backends.provider_errors import Hints, error_of
+from hybrid_infer.backends.provider_errors import REQUEST_TIMEOUT, Hints, error_of
 from hybrid_infer.calls.call import Call, Target
 from hybrid_infer.calls.chat import ChatCompletion, ChatCompletionChunk
 from hybrid_infer.calls.reply import Facts, RawResponse
-from hybrid_infer.errors import APIStatusError, InvalidCallError
+from hybrid_infer.errors import APIError, APIStatusError, DeadlineExceededError, InvalidCallError, Verdict
 from hybrid_infer.transport.base import WireRequest
 
 _CREDENTIAL_HEADERS = ("authorization", "modal-key", "modal-secret")
@@ -27,6 +35,9 @@ class OpenAIBackend:
 
     hints: ClassVar[Hints]
     """What to do next, by error code and by error class."""
+
+    verdicts: ClassVar[Mapping[type[APIError], Verdict]] = {}
+    """What outcomes mean at this provider, where that is not what their class says."""
 
     needs_model: ClassVar[bool] = False
     """Whether a request without a model is refused here, because the provider serves many."""
@@ -67,6 +78,19 @@ class OpenAIBackend:
             headers.update(self._own_headers(call.extra_headers))
         return self._post_chat(headers, body)
 
+    @property
+    def place(self) -> str:
+        """Where requests for answers go: origin and path."""
+        return f"{self._address.origin}{self._address.prefix}"
+
+    def credential(self) -> HeaderPairs:
+        """The header pairs that prove who asks, as they are now.
+
+        Raises:
+            ConfigurationError: a secret is empty or cannot stand in a header.
+        """
+        return self._credentials.headers()
+
     def attach_session(self, call: Call, session: str, body: dict[str, Any], headers: dict[str, str]) -> None:
         """Put the session where the provider looks for it."""
         raise NotImplementedError
@@ -91,6 +115,20 @@ class OpenAIBackend:
     def error(self, response: RawResponse) -> APIStatusError:
         """The error that a response is."""
         return error_of(response, hints=self.hints, redact=self._credentials.redact, is_cold=self.is_cold)
+
+    def verdict(self, outcome: APIError | None) -> Verdict:
+        """What an outcome means: a response, a failure on the way, the end of a stream; None is success.
+
+        The only place that decides it; retry, breaker, limits, hedge and route read it from the error.
+        """
+        if outcome is None:
+            return "success"
+        if isinstance(outcome, DeadlineExceededError):
+            return "retry" if outcome.silent else "ignore"
+        if outcome.status == REQUEST_TIMEOUT and type(outcome) is APIStatusError:
+            return "retry"
+        known = (self.verdicts[kind] for kind in type(outcome).__mro__ if kind in self.verdicts)
+        return next(known, outcome.verdict)
 
     def is_cold(self, status: int, body: ErrorBody) -> bool:
         """Whether an error says, in the provider's own way, that the machine is not running yet."""

@@ -84,7 +84,7 @@ BY_KIND: Mapping[str, type[APIStatusError]] = {
 }
 """Broad types of OpenAI, vLLM and llama.cpp, for errors inside a success, where no status tells more."""
 
-_RETRYABLE_STATUS = 408
+REQUEST_TIMEOUT = 408
 _LONGEST_BODY = 2_000
 _LONGEST_MESSAGE = 500
 _LONGEST_WAIT = 86_400.0
@@ -120,7 +120,7 @@ def error_of(
         retry_after=_retry_after(response),
         hint=hint or next((hints[base] for base in kind.__mro__ if base in hints), None),
     )
-    if status == _RETRYABLE_STATUS:
+    if status == REQUEST_TIMEOUT:
         error.retryable = True
     return error
 

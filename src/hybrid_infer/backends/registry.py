@@ -32,6 +32,8 @@ class Connection:
     priced_as: str | None = None
     gpu: str | None = None
     gpus: int = 1
+    cpu: float | None = None
+    memory: float | None = None
 
 
 def connect(mode: Mode, settings: Settings, name: str | None) -> Connection:
@@ -119,6 +121,8 @@ def _modal(settings: Settings, target: ModelTarget, name: str | None) -> Connect
         priced_as=target.priced_as,
         gpu=target.gpu,
         gpus=target.gpus,
+        cpu=target.cpu,
+        memory=target.memory,
     )
 
 

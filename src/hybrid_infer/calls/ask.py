@@ -2,35 +2,52 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from difflib import get_close_matches
 from functools import lru_cache
-from typing import Any, TypedDict, cast
+from typing import Any, TypedDict, cast, get_args
 
-from hybrid_infer.calls.call import MODES, Call, Mode
+from hybrid_infer.calls.cached import CacheMode, CachePolicy
+from hybrid_infer.calls.call import CHOICES, Call, ModeChoice, OnStreamBreak, Priority
 from hybrid_infer.calls.chat import ChatOptions
+from hybrid_infer.calls.timeouts import NONE_GIVEN, PARTS, Timeouts
 from hybrid_infer.errors import InvalidCallError
 
 
 class CallOptions(TypedDict, total=False):
     """What every call takes besides the provider's own options.
 
-    timeout: seconds for the whole call, its retries, cold start and stream included.
+    timeout: seconds for the whole call, its retries, cold start and stream included; or `Timeouts`.
     deadline: an absolute, time zone aware end; the earlier of the two counts.
     mode: where this call runs, whatever the client's mode.
-    purpose: why it is made, e.g. ``"batch"``; goes into traces.
+    purpose: why it is made, e.g. ``"batch"``; may decide the mode (`purposes`), and goes into traces.
+    tag: your own mark, such as a customer's name: the ledger keeps a hash of it, to group calls by.
     session: calls of one conversation, so that a provider can keep them on one machine.
-    max_retries: repeats after the first attempt; 0 for none.
+    priority: who is served first where calls wait for a slot; ``"interactive"`` unless the purpose is batch.
+    fallback: modes or models that may answer where the first cannot, in this order; ``[]`` for none.
+    never_leave: nothing but the chosen mode may answer.
+    on_stream_break: ``"error"`` or ``"restart"``, for a stream that breaks after its first content.
+    hedge: whether a second request is sent when the first takes unusually long.
+    max_retries: repeats after the first attempt; 0 for none. Another target's first try is no repeat.
+    cache: ``False`` leaves the cache out; ``True`` uses it for a request whose answers differ from time to
+        time, too; or `CachePolicy`. Without a cache (setting `cache`) it says nothing.
     extra_headers, extra_body: added to the request; what they name wins.
     """
 
-    timeout: float | None
+    timeout: float | Timeouts | None
     deadline: datetime | None
-    mode: Mode | None
+    mode: ModeChoice | None
     purpose: str | None
+    tag: str | None
     session: str | None
+    priority: Priority | None
+    fallback: Sequence[str] | None
+    never_leave: bool | None
+    on_stream_break: OnStreamBreak | None
+    hedge: bool | None
     max_retries: int | None
+    cache: bool | CachePolicy | None
     extra_headers: Mapping[str, str] | None
     extra_body: Mapping[str, Any] | None
 
@@ -66,7 +83,8 @@ def chat_call(
             body[name] = value
     options = merged(defaults, {"model": model, **own})
     named = options.pop("model", None)
-    return Call(operation="chat", model=named, body=body, stream=bool(stream), **options)
+    timeouts = options.pop("timeout", NONE_GIVEN)
+    return Call(operation="chat", model=named, body=body, stream=bool(stream), timeouts=timeouts, **options)
 
 
 def merged(defaults: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
@@ -84,13 +102,37 @@ def merged(defaults: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, A
             allowed, fits = _ALLOWED[name]
             if not fits(value):
                 raise InvalidCallError(f"{name}={value!r}: must be {allowed}")
-            both = name in ("extra_headers", "extra_body") and name in options
-            options[name] = {**options[name], **value} if both else value
+            before = options.get(name)
+            if name == "timeout":
+                new = value if isinstance(value, Timeouts) else Timeouts(total=value)
+                options[name] = new if before is None else new.over(before)
+            elif name == "fallback":
+                options[name] = tuple(value)
+            elif name in ("extra_headers", "extra_body") and before is not None:
+                options[name] = {**before, **value}
+            else:
+                options[name] = value
     return options
 
 
 def _number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and value > 0
+
+
+def _timeouts(value: Any) -> bool:
+    if not isinstance(value, Timeouts):
+        return _number(value)
+    parts = ((part, getattr(value, part)) for part in PARTS)
+    return all(
+        seconds is None or _number(seconds) or (part == "cold_start" and seconds == 0)
+        for part, seconds in parts
+    )
+
+
+def _texts(value: Any) -> bool:
+    if not isinstance(value, list | tuple):
+        return False
+    return all(isinstance(text, str) and text for text in cast("list[object]", value))
 
 
 def _headers(value: Any) -> bool:
@@ -100,14 +142,28 @@ def _headers(value: Any) -> bool:
     return all(isinstance(name, str) and isinstance(text, str) for name, text in pairs)
 
 
+def _cache(value: Any) -> bool:
+    if not isinstance(value, CachePolicy):
+        return isinstance(value, bool)
+    times = (seconds is None or _number(seconds) for seconds in (value.ttl, value.max_age))
+    return all(times) and value.mode in get_args(CacheMode)
+
+
 _ALLOWED: Mapping[str, tuple[str, Callable[[Any], bool]]] = {
     "model": ("a model's name", lambda v: isinstance(v, str) and v != ""),
-    "timeout": ("seconds, above 0", _number),
+    "timeout": ("seconds above 0, or Timeouts with such seconds", _timeouts),
     "deadline": ("a datetime with a time zone", lambda v: isinstance(v, datetime) and v.tzinfo is not None),
-    "mode": (f"one of {', '.join(MODES)}", lambda v: v in MODES),
+    "mode": (f"one of {', '.join(CHOICES)}", lambda v: v in CHOICES),
     "purpose": ("a text", lambda v: isinstance(v, str)),
+    "tag": ("a text", lambda v: isinstance(v, str)),
     "session": ("a text", lambda v: isinstance(v, str)),
+    "priority": ("interactive or batch", lambda v: v in get_args(Priority)),
+    "fallback": ("a list of modes or models", _texts),
+    "never_leave": ("True or False", lambda v: isinstance(v, bool)),
+    "on_stream_break": ("error or restart", lambda v: v in get_args(OnStreamBreak)),
+    "hedge": ("True or False", lambda v: isinstance(v, bool)),
     "max_retries": ("a whole number, 0 or more", lambda v: type(v) is int and v >= 0),
+    "cache": ("True, False or a CachePolicy with times in seconds and a mode of its own", _cache),
     "extra_headers": ("a mapping of texts to texts", _headers),
     "extra_body": ("a mapping", lambda v: isinstance(v, Mapping)),
 }

@@ -2,18 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
+from hybrid_infer.calls.cached import CachePolicy, CacheUse, Served, Sharing
 from hybrid_infer.calls.money import Cost, Usage
+from hybrid_infer.calls.timeouts import NONE_GIVEN, Timeouts
+from hybrid_infer.errors import Verdict
 
 if TYPE_CHECKING:
     from hybrid_infer.calls.reply import Reply
 
 Mode = Literal["together-serverless", "together-dedicated", "modal", "openai-compatible"]
 MODES: tuple[Mode, ...] = get_args(Mode)
+
+ModeChoice = Literal["together-serverless", "together-dedicated", "modal", "openai-compatible", "hybrid"]
+"""What may be chosen: a mode, or ``hybrid``: a base mode with overflow to another."""
+CHOICES: tuple[ModeChoice, ...] = get_args(ModeChoice)
+
+Priority = Literal["interactive", "batch"]
+"""Who is served first where calls wait for a slot."""
+
+OnStreamBreak = Literal["error", "restart"]
+OnCold = Literal["wait", "overflow"]
 
 Operation = Literal["chat"]
 
@@ -37,6 +50,11 @@ class Target:
         basis: how it is paid.
         priced_as: the row of the per-token price table it is billed by, where that is not `model`.
         gpu, gpus: the machine that is paid by time, e.g. ``"H100"`` and 2; None is unknown.
+        cpu, memory: physical cores and GiB that it is billed for besides; None is unknown.
+        logical: the name that the application uses, where it has one.
+        place: address and path that requests go to.
+        identity: the weights behind it, as the user declares them; targets of one identity answer alike.
+        credential: the header pairs that prove who asks, as they are now.
         simulated: the provider is the simulator.
         serve: the target's stack.
     """
@@ -51,8 +69,16 @@ class Target:
     priced_as: str | None = None
     gpu: str | None = None
     gpus: int = 1
+    cpu: float | None = None
+    memory: float | None = None
+    logical: str | None = None
+    place: str = ""
+    identity: str | None = None
+    credential: Callable[[], Sequence[tuple[str, str]]] = field(default=tuple, repr=False)
     simulated: bool = False
     serve: Service = field(init=False, repr=False)
+    predicted_wait: Callable[[], float] = field(init=False, repr=False)
+    """Seconds that a new interactive call would wait for a slot, as far as can be told now."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -64,11 +90,39 @@ class Attempt:
     ended: float | None = None
     status: int | None = None
     error: str | None = None
+    verdict: Verdict | None = None
+    """What the outcome means; None while it is open, or where the caller gave it up."""
+    silent: bool = False
+    retry_after: float | None = None
+    """Seconds that the target asked to stay away, from `ended` on."""
+    lane: int = 0
+    lost: bool = False
+    """The other racer of a hedge answered; what this one cost is part of the call's cost all the same."""
     billed: bool | None = True
     request_id: str | None = None
     usage: Usage | None = None
     machine_ns: int | None = None
     """This attempt's share of its machine's busy time (see `prices.meter`), where time is what is paid."""
+    cold_ns: int | None = None
+    """Its share of the time that was billed while the machine came up."""
+    machine_nano: int | None = None
+    """What both come to in nano-dollars, where the meter knows the price."""
+    trace: Any = field(default=None, repr=False, compare=False)
+    """Opaque to all but the tracing code: its span."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wait:
+    """One wait of a call for a machine that came up, where that is billed: its share of the time.
+
+    `started` and `ended` are `Runtime.now()` seconds.
+    """
+
+    target: Target
+    started: float
+    ended: float
+    cold_ns: int
+    machine_nano: int | None
 
 
 @dataclass(slots=True, kw_only=True)
@@ -79,10 +133,34 @@ class Tally:
     attempts: list[Attempt] = field(default_factory=list[Attempt])
     cold_start: bool = False
     cold_wait: float = 0.0
+    queue_wait: float = 0.0
+    restarts: int = 0
+    repeats: int = 0
+    """Repeats that count against the call's number of retries."""
+    waits: list[Wait] = field(default_factory=list[Wait])
+    """Shares of cold starts that the call waited for."""
+    visited: list[Target] = field(default_factory=list[Target])
+    """Candidates that were asked, or refused the call without being asked."""
     why: list[str] = field(default_factory=list[str])
     warnings: list[str] = field(default_factory=list[str])
+    cache: CacheUse = "off"
+    served: Served | None = None
+    """Whose answer it is, where none of the attempts brought it."""
+    raced: bool = False
+    """A second request was sent beside a slow one. What lost may end after the call, or begin after it."""
+    late: Callable[[], None] | None = None
+    """Called when an attempt ends, once the call itself has."""
     cost: Cost | None = None
     latency: float | None = None
+    trace: Any = field(default=None, repr=False, compare=False)
+    """Opaque to all but the tracing code: the span of the call. Here, since copying a call costs more."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Horizon:
+    """Until when a stream that several calls share may be drawn: the end of the one with most time."""
+
+    until: float
 
 
 @dataclass(slots=True, kw_only=True)
@@ -95,25 +173,52 @@ class Call:
         operation: what is asked for.
         model: the logical name, or the provider's own.
         body: the request as the caller gave it, without model, stream and the options below.
-        timeout: seconds for the whole call, from its start.
+        timeouts: as the call gives them; from the deadline layer on all of them, None being no limit.
         deadline: an absolute end, time zone aware; the earlier of the two counts.
-        trace: opaque to all but the tracing code: the context that attempt spans hang below.
+        tag: the caller's own mark; the ledger keeps a hash of it.
+        fallback: modes or models that may answer where the first cannot; None leaves it to the settings.
+        never_leave: nothing but the first candidate may answer; None leaves it to the settings.
+        cache: whether and how it uses the cache; None leaves it to the request.
+        candidates: the targets that may answer, the preferred one first, set by the plan layer.
+        avoid: candidates that this attempt is not to go to.
+        overflows: the second candidate takes what the first has no room for (mode ``hybrid``).
+        patient: a cold machine may be waited for; False while another candidate may answer at once.
+        lane: which of the two racers of a hedge this is.
         until: `Runtime.now()` at which the call's time is over, set by the deadline layer.
+        sharing: set by the cache layer where identical calls in flight may share one answer.
+        horizon: set where calls share a stream: until when it may be drawn.
     """
 
     operation: Operation
     model: str | None
     body: Mapping[str, Any]
     stream: bool = False
-    timeout: float | None = None
+    timeouts: Timeouts = NONE_GIVEN
     deadline: datetime | None = None
-    mode: Mode | None = None
+    mode: ModeChoice | None = None
     purpose: str | None = None
+    tag: str | None = None
     session: str | None = None
+    priority: Priority | None = None
+    fallback: tuple[str, ...] | None = None
+    never_leave: bool | None = None
+    on_stream_break: OnStreamBreak | None = None
+    hedge: bool | None = None
     max_retries: int | None = None
     extra_headers: Mapping[str, str] | None = None
     extra_body: Mapping[str, Any] | None = None
+    cache: CachePolicy | bool | None = None
     candidates: tuple[Target, ...] = ()
+    avoid: tuple[Target, ...] = ()
+    overflows: bool = False
+    patient: bool = True
+    lane: int = 0
     tally: Tally = field(default_factory=Tally)
-    trace: Any = None
     until: float = float("inf")
+    sharing: Sharing | None = None
+    horizon: Horizon | None = None
+
+    @property
+    def end(self) -> float:
+        """`Runtime.now()` until which its answer may be waited for."""
+        return self.until if self.horizon is None else self.horizon.until

@@ -7,7 +7,7 @@ nobody has heard of are kept (in ``model_extra``, and as attributes).
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Annotated, Any, TypedDict
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, TypedDict
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, GetCoreSchemaHandler, PrivateAttr
 from pydantic_core import CoreSchema, core_schema
@@ -179,7 +179,12 @@ class ChunkChoice(_Wire):
 
 
 class ChatCompletionChunk(_Wire):
-    """One event of a streamed answer. `choices` is empty in chunks that carry only usage."""
+    """One event of a streamed answer. `choices` is empty in chunks that carry only usage.
+
+    `reset` is True for `ChatStreamReset` alone.
+    """
+
+    reset: ClassVar[bool] = False
 
     id: str | None = None
     object: Annotated[str, _NullAs(lambda: "chat.completion.chunk")] = "chat.completion.chunk"
@@ -188,6 +193,27 @@ class ChatCompletionChunk(_Wire):
     choices: Annotated[list[ChunkChoice], _NullAs(list)] = Field(default_factory=list[ChunkChoice])
     usage: CompletionUsage | None = None
     system_fingerprint: str | None = None
+
+
+class ChatStreamReset(ChatCompletionChunk):
+    """Stands between a stream that broke and the one asked for instead (`on_stream_break="restart"`).
+
+    It has no choices. Drop what came before it: the complete answer follows.
+
+    Attributes:
+        reason: how the stream broke.
+        partial: what had come, as far as it is known.
+    """
+
+    reset: ClassVar[bool] = True
+
+    reason: str
+    partial: ChatCompletion | None = None
+
+
+def chat_reset(reason: str, partial: ChatCompletion | None) -> ChatStreamReset:
+    """The event that tells consumers of a stream to drop what came."""
+    return ChatStreamReset(reason=reason, partial=partial)
 
 
 class ChatOptions(TypedDict, total=False):

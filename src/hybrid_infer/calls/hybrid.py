@@ -3,15 +3,52 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
 
-from hybrid_infer.calls.call import Call, Mode
+from hybrid_infer.calls.cached import CacheUse
+from hybrid_infer.calls.call import Attempt, Call, Mode
 from hybrid_infer.calls.money import Cost, Usage
 from hybrid_infer.calls.reply import Facts, RawResponse
-
-CacheUse = Literal["off"]
+from hybrid_infer.errors import Verdict
 
 OPEN = Cost(amount=None, basis="unknown", reason="the answer has not ended yet")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tried:
+    """One request made on behalf of a call. Times are seconds.
+
+    Attributes:
+        began: since the call's start.
+        seconds: how long it took; None while it is open.
+        error: the name of its error; None where there was none.
+        verdict: what the outcome meant; None while it is open, or where the caller gave it up.
+        billed: None where nobody can know.
+        lost: the other racer of a hedge answered.
+    """
+
+    target: str
+    began: float
+    seconds: float | None
+    status: int | None
+    error: str | None
+    verdict: Verdict | None
+    billed: bool | None
+    lost: bool
+    request_id: str | None
+
+    @classmethod
+    def of(cls, attempt: Attempt, started: float) -> Tried:
+        return cls(
+            target=attempt.target.name,
+            began=attempt.started - started,
+            seconds=None if attempt.ended is None else attempt.ended - attempt.started,
+            status=attempt.status,
+            error=attempt.error,
+            verdict=attempt.verdict,
+            billed=attempt.billed,
+            lost=attempt.lost,
+            request_id=attempt.request_id,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,16 +56,20 @@ class Hybrid:
     """How an answer came about. Times are seconds.
 
     Attributes:
-        mode, target: where the last attempt went; None if there was none.
+        mode, target: where the last attempt went; of a stored or shared answer, who gave it; None if there
+            was neither.
         model: the model that answered, in the provider's words.
         attempts: requests made on behalf of the call, probes of a cold machine left out.
+        history: each of them: where it went and what came of it.
+        restarts: how often a broken stream was asked for again from its beginning.
         latency: from the call's start to the end of its answer; None while a stream is open.
         time_to_first_token: to the first piece of content; None for answers that were not streamed.
         cold_start: the call met a machine that was not running.
         cold_wait: how long it waited for it.
+        queue_wait: how long it waited for a slot or for the rate, within this client's limits.
         cost: what was billed for all attempts together.
         usage: tokens of the answer; marked where they are an estimate.
-        cache: whether an answer was looked for nearer by.
+        cache: what a cache nearer by did: ``off``, ``miss``, ``hit``, ``shared`` or ``stale``.
         why: how the target was chosen, a sentence a step.
         warnings: what the caller should know although the call succeeded.
         request_id: the provider's id, to give to its support.
@@ -39,10 +80,13 @@ class Hybrid:
     target: str | None
     model: str | None
     attempts: int
+    history: tuple[Tried, ...]
+    restarts: int
     latency: float | None
     time_to_first_token: float | None
     cold_start: bool
     cold_wait: float
+    queue_wait: float
     cost: Cost
     usage: Usage | None
     cache: CacheUse
@@ -55,20 +99,25 @@ class Hybrid:
     def of(cls, call: Call, facts: Facts | None) -> Hybrid:
         """What is known of `call` now; `facts` of its answer, where there is one."""
         tally = call.tally
-        last = tally.attempts[-1] if tally.attempts else None
+        answered = [attempt for attempt in tally.attempts if not attempt.lost]
+        last = answered[-1] if answered else None
         first = facts.first_token if facts else None
+        served = tally.served
         return cls(
-            mode=last.target.mode if last else None,
-            target=last.target.name if last else None,
+            mode=served.mode if served else last.target.mode if last else None,
+            target=served.target if served else last.target.name if last else None,
             model=(facts.model if facts else None) or (last.target.model if last else call.model),
             attempts=len(tally.attempts),
+            history=tuple(Tried.of(attempt, tally.started) for attempt in tally.attempts),
+            restarts=tally.restarts,
             latency=tally.latency,
             time_to_first_token=None if first is None else first - tally.started,
             cold_start=tally.cold_start,
             cold_wait=tally.cold_wait,
+            queue_wait=tally.queue_wait,
             cost=tally.cost or OPEN,
             usage=facts.usage if facts else None,
-            cache="off",
+            cache=tally.cache,
             why=tuple(tally.why),
             warnings=tuple(tally.warnings),
             request_id=(last.request_id if last else None)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -162,5 +163,34 @@ class Reply:
         if self._ending is None:
             self._ending = ending
             callbacks, self._on_end = self._on_end, []
-            for callback in callbacks:
-                callback(ending)
+            _call_all(callbacks, ending)
+
+
+def _call_all(callbacks: Sequence[Callable[[Ending], None]], ending: Ending) -> None:
+    """Every one of them, though one be interrupted (Ctrl-C): each holds something else. Then its error."""
+    for done, callback in enumerate(callbacks, 1):
+        try:
+            callback(ending)
+        except BaseException:
+            _call_all(callbacks[done:], ending)
+            raise
+
+
+class Replayed:
+    """A complete answer, given out as the events of a stream."""
+
+    def __init__(self, value: Any, chunks: Sequence[Any]) -> None:
+        self._value = value
+        self._chunks = deque(chunks)
+
+    async def next(self) -> Any | None:
+        return self._chunks.popleft() if self._chunks else None
+
+    def final(self) -> Any:
+        return self._value
+
+    async def aclose(self) -> None:
+        return None
+
+    def abandon(self) -> None:
+        return None

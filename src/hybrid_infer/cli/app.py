@@ -7,10 +7,13 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from hybrid_infer.cli.cache import cache
 from hybrid_infer.cli.call import call
 from hybrid_infer.cli.demo import demo
 from hybrid_infer.cli.doctor import doctor
 from hybrid_infer.cli.explain import explain
+from hybrid_infer.cli.ledger import ledger
+from hybrid_infer.cli.prices import prices
 from hybrid_infer.cli.simulate import simulate
 from hybrid_infer.cli.terminal import note
 from hybrid_infer.errors import HybridInferError
@@ -58,3 +61,6 @@ def root(
 
 for _command in (demo, call, explain, doctor, simulate):
     app.command()(_command)
+app.add_typer(ledger, name="ledger")
+app.add_typer(prices, name="prices")
+app.add_typer(cache, name="cache")

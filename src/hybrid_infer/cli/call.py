@@ -7,15 +7,20 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from hybrid_infer.calls.call import Mode
+from hybrid_infer.calls.call import ModeChoice
 from hybrid_infer.cli.config import Config, config_file
 from hybrid_infer.cli.terminal import AsJson, decimals, note, write_json
 
 if TYPE_CHECKING:
+    from decimal import Decimal
+
     from hybrid_infer.calls.chat import ChatCompletion
     from hybrid_infer.calls.hybrid import Hybrid
     from hybrid_infer.calls.money import Cost
     from hybrid_infer.streams import Stream
+
+_SHOWN_WAIT = 0.05
+"""Seconds in the queue from which on they are worth a word."""
 
 
 def call(
@@ -23,7 +28,7 @@ def call(
         list[str], typer.Argument(metavar="PROMPT", help="What to ask; - stands for standard input.")
     ],
     mode: Annotated[
-        Mode | None, typer.Option(help="Where to run it, instead of the mode of your settings.")
+        ModeChoice | None, typer.Option(help="Where to run it, instead of the mode of your settings.")
     ] = None,
     model: Annotated[
         str | None, typer.Option(help="A model of your settings, or the provider's own name of one.")
@@ -91,9 +96,14 @@ def _text(words: list[str]) -> str:
 
 def _follow(stream: Stream, *, show: bool) -> ChatCompletion:
     """Read a stream to its end, printed as it comes if `show`."""
+    from hybrid_infer.calls.chat import ChatStreamReset
+
     with stream:
         try:
             for chunk in stream:
+                if show and isinstance(chunk, ChatStreamReset):
+                    typer.echo()
+                    note(f"the stream broke, here is the answer anew ({chunk.reason})")
                 for choice in chunk.choices:
                     if show and choice.delta.content:
                         typer.echo(choice.delta.content, nl=False)
@@ -110,6 +120,8 @@ def summary(hybrid: Hybrid) -> str:
         parts.append(f"{hybrid.latency:.2f} s")
     if hybrid.time_to_first_token is not None:
         parts.append(f"first token {hybrid.time_to_first_token:.2f} s")
+    if hybrid.queue_wait >= _SHOWN_WAIT:
+        parts.append(f"queued {hybrid.queue_wait:.1f} s")
     if hybrid.cold_start:
         parts.append(f"cold start {hybrid.cold_wait:.1f} s")
     parts.append(f"{hybrid.attempts} attempt" + ("s" if hybrid.attempts != 1 else ""))
@@ -130,9 +142,19 @@ def hybrid_json(hybrid: Hybrid) -> dict[str, Any]:
     """`reply.hybrid` for JSON: numbers are numbers, dates ISO; the raw response is left out."""
     from dataclasses import asdict, replace
 
-    shape = asdict(replace(hybrid, raw=None))
-    del shape["raw"]
     cost = hybrid.cost
-    shape["cost"]["amount"] = None if cost.amount is None else float(cost.amount)
+    shape = asdict(replace(hybrid, raw=None, cost=replace(cost, detail=None)))
+    del shape["raw"], shape["cost"]["detail"]
+    shape["cost"]["amount"] = _float(cost.amount)
+    parts = cost.parts
+    shape["cost"]["parts"] = None if parts is None else {k: float(v) for k, v in asdict(parts).items()}
+    shape["cost"]["equivalent"] = [
+        {"where": one.where, "basis": one.basis, "amount": _float(one.amount), "reason": one.reason}
+        for one in cost.equivalent
+    ]
     shape["cost"]["priced_at"] = None if cost.priced_at is None else cost.priced_at.isoformat()
     return shape
+
+
+def _float(amount: Decimal | None) -> float | None:
+    return None if amount is None else float(amount)

@@ -10,7 +10,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Literal
 
 from hybrid_infer.calls.call import MODES, Mode
-from hybrid_infer.cli.places import Place, places
+from hybrid_infer.cli.places import Place, current_modes, places
 from hybrid_infer.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ State = Literal["ok", "missing", "problem"]
 EXTRAS: Mapping[str, tuple[str, ...]] = {
     "aiohttp": ("aiohttp",),
     "cli": ("typer", "rich"),
-    "simulator": ("starlette", "uvicorn"),
+    "simulator": ("h11",),
 }
 """The extras that this version uses, and the modules that each brings."""
 
@@ -94,26 +94,46 @@ def settings_checks(config: Path | None) -> tuple[Settings | None, list[Check]]:
 
 
 def mode_checks(settings: Settings, config: Path | None) -> list[Check]:
-    """For each mode, the current one first, whether it is configured and has credentials."""
+    """For each mode, the current one first, whether it is configured and has credentials.
+
+    Mode hybrid has a check of its own, before those of its base and its overflow.
+    """
     found = places(settings)
-    modes = sorted(MODES, key=lambda mode: mode != settings.mode)
-    return [_mode(mode, settings, [p for p in found if p.mode == mode], config) for mode in modes]
+    current = current_modes(settings)
+    unusable = _unusable(config)
+    checks: list[Check] = []
+    if settings.mode == "hybrid":
+        parts = ", ".join(f"{part} {mode}" for mode, part in current.items())
+        checks.append(_hybrid(f"current: {parts}", unusable))
+        unusable = None
+    for mode in sorted(MODES, key=[*current, *MODES].index):
+        of_mode = [place for place in found if place.mode == mode]
+        part = current.get(mode)
+        checks.append(_mode(mode, settings, of_mode, part, unusable if part is not None else None))
+    return checks
 
 
-def _mode(mode: Mode, settings: Settings, found: Sequence[Place], config: Path | None) -> Check:
-    current = mode == settings.mode
-    mark = "current: " if current else ""
+def _hybrid(finding: str, unusable: str | None) -> Check:
+    if unusable is None:
+        return Check(subject="mode hybrid", state="ok", finding=finding)
+    return Check(subject="mode hybrid", state="problem", finding=f"{finding}: cannot be used", fix=unusable)
+
+
+def _mode(
+    mode: Mode, settings: Settings, found: Sequence[Place], part: str | None, unusable: str | None
+) -> Check:
+    """One mode; `part` is what it is to the client, `unusable` why there can be no client."""
+    mark = f"{part}: " if part is not None else ""
     subject = f"mode {mode}"
-    problem = _unusable(config) if current else None
     usable = [place for place in found if place.problem is None]
-    if problem is None and usable:
+    if unusable is None and usable:
         where = "; ".join(str(p) if p.model in (None, p.serves) else f"{p.model}: {p}" for p in usable)
         return Check(subject=subject, state="ok", finding=f"{mark}{where}; {_credentials(mode, settings)}")
-    fixes = [problem] if problem else [place.problem for place in found if place.problem]
+    fixes = [unusable] if unusable else [place.problem for place in found if place.problem]
     return Check(
         subject=subject,
-        state="problem" if current else "missing",
-        finding=f"{mark}cannot be used" if current else "not configured",
+        state="missing" if part is None else "problem",
+        finding="not configured" if part is None else f"{mark}cannot be used",
         fix="; ".join(dict.fromkeys(fixes)),
     )
 
@@ -157,7 +177,7 @@ def network_checks(environ: Mapping[str, str], settings: Settings | None) -> lis
     origins = (
         []
         if settings is None
-        else [p.origin for p in places(settings) if p.mode == settings.mode and p.origin]
+        else [p.origin for p in places(settings) if p.mode in current_modes(settings) and p.origin]
     )
     state: State = "missing" if settings is not None and settings.simulate else "problem"
     try:

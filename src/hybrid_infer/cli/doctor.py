@@ -53,13 +53,13 @@ def doctor(
 def _reach(settings: Settings) -> list[Check]:
     """One check for each address. One that only other modes use is no problem of the current mode."""
     from hybrid_infer.cli.checks import Check
-    from hybrid_infer.cli.places import places
+    from hybrid_infer.cli.places import current_modes, places
     from hybrid_infer.cli.reach import reach
 
     if settings.simulate:
         return [Check(subject="reach", state="ok", finding="not tried: providers are simulated")]
     known = [place for place in places(settings) if place.origin is not None]
-    current = {place.origin for place in known if place.mode == settings.mode}
+    current = {place.origin for place in known if place.mode in current_modes(settings)}
     tried = [
         (origin, reach(origin, os.environ, timeout=settings.connect_timeout))
         for origin in dict.fromkeys(place.origin for place in known)

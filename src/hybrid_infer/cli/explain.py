@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from itertools import groupby
 from typing import TYPE_CHECKING, Annotated
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from hybrid_infer.cli.config import Config, config_file
-from hybrid_infer.cli.places import places
+from hybrid_infer.cli.places import current_modes, places
 from hybrid_infer.cli.terminal import AsJson, console, write_json
 from hybrid_infer.errors import ConfigurationError
 
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from hybrid_infer.settings import Explained
+
+
+MARKS: Mapping[str | None, str] = {"current": "*", "base": "*", "overflow": "+"}
 
 
 def explain(
@@ -37,6 +41,7 @@ def explain(
     settings = Settings.load(config=path)
     rows = [row for row in settings.explain() if everything or row.source != "default"]
     found = places(settings)
+    current = current_modes(settings)
     description, problem = _description(path)
     if as_json:
         write_json(
@@ -48,6 +53,7 @@ def explain(
                     {
                         "model": place.model,
                         "mode": place.mode,
+                        "part": current.get(place.mode),
                         "serves": place.serves,
                         "address": None if place.origin is None else str(place.origin),
                         "paid_by": place.paid_by,
@@ -80,9 +86,10 @@ def explain(
     for name, of_model in groupby(found, key=lambda place: place.model):
         out.print(f"\nModel {name}" if name is not None else "\nModels that are not configured", style="bold")
         for place in of_model:
-            mark = "*" if place.mode == settings.mode else " "
+            mark = MARKS.get(current.get(place.mode), " ")
             out.print(f"{mark} {place.mode:<21}{place}")
-    out.print("\nThe current mode (*)", style="bold")
+    title = "The current mode (*)" if settings.mode != "hybrid" else "Mode hybrid: base (*) and overflow (+)"
+    out.print(f"\n{title}", style="bold")
     out.print(description or f"cannot be used yet: {problem}")
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -41,9 +41,18 @@ class Place:
         return f"{self.serves or 'the model of the call'} at {self.origin}{machine}{paid}"
 
 
+def current_modes(settings: Settings) -> Mapping[Mode, str]:
+    """Where the client's calls go, each with its part: ``"current"``, or of mode hybrid base and overflow."""
+    if settings.mode != "hybrid":
+        return {settings.mode: "current"}
+    base, overflow = settings.hybrid.base, settings.hybrid.overflow
+    parts: dict[Mode | None, str] = {overflow: "overflow", base: "base"}
+    return {mode: parts[mode] for mode in (base, overflow) if mode is not None}
+
+
 def places(settings: Settings) -> Sequence[Place]:
     """Every configured model in every mode, and what holds for the models that are not configured."""
-    from hybrid_infer.assembly import simulated
+    from hybrid_infer.policies import simulated
 
     known = simulated(settings) if settings.simulate else settings
     names = [*known.models, *([known.model] if known.model not in known.models else [])]

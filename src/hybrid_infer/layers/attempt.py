@@ -20,7 +20,7 @@ class Meter(Protocol):
     """Shares a machine's busy time among the calls in flight. `leave` never blocks; `settle` may."""
 
     def enter(self, now: float) -> Any: ...
-    def leave(self, stay: Any, now: float) -> None: ...
+    def leave(self, stay: Any, now: float, *, billed: bool = True) -> None: ...
     def settle(self) -> None: ...
 
 
@@ -38,54 +38,56 @@ class Attempts:
 
     async def __call__(self, call: Call, inner: Service) -> Reply:
         now = self._runtime.now()
-        attempt = Attempt(target=self._target, started=now)
+        attempt = Attempt(target=self._target, started=now, lane=call.lane)
         attempts = call.tally.attempts
         attempts.append(attempt)
-        span = self._spans.start_attempt(call, self._target, len(attempts))
+        self._spans.start_attempt(call, attempt, len(attempts))
         stay = self._meter.enter(now) if self._meter is not None else None
         try:
             reply = await inner(call)
         except BaseException as error:
-            self._end(attempt, span, stay, None, error)
+            self._end(call, attempt, stay, None, error)
             raise
         facts = reply.facts
 
         def end(ending: Ending) -> None:
+            if ending.error is None and not ending.abandoned:
+                attempt.verdict = "success"
             if ending.collected:
                 # The machine is free from now on; the rest can wait.
                 at, wall = self._runtime.now(), self._runtime.wall()
                 if self._meter is not None:
                     self._meter.leave(stay, at)
-                self._leftovers.put(partial(self._record, attempt, span, stay, facts, None, at, wall))
+                self._leftovers.put(partial(self._record, call, attempt, stay, facts, None, at, wall))
             else:
-                self._end(attempt, span, stay, facts, ending.error)
+                self._end(call, attempt, stay, facts, ending.error)
 
         reply.on_end(end)
         return reply
 
     def _end(
-        self, attempt: Attempt, span: Any, stay: Any, facts: Facts | None, error: BaseException | None
+        self, call: Call, attempt: Attempt, stay: Any, facts: Facts | None, error: BaseException | None
     ) -> None:
         at = self._runtime.now()
         if self._meter is not None:
-            self._meter.leave(stay, at)
-        self._record(attempt, span, stay, facts, error, at, None)
+            self._meter.leave(stay, at, billed=not (isinstance(error, APIError) and error.billed is False))
+        self._record(call, attempt, stay, facts, error, at, None)
 
     def _record(
         self,
+        call: Call,
         attempt: Attempt,
-        span: Any,
         stay: Any,
         facts: Facts | None,
         error: BaseException | None,
         at: float,
         wall: datetime | None,
     ) -> None:
-        attempt.ended = at
         if self._meter is not None:
             if stay.machine_ns is None:
                 self._meter.settle()
-            attempt.machine_ns = stay.machine_ns
+            attempt.machine_ns, attempt.cold_ns = stay.machine_ns, stay.cold_ns
+            attempt.machine_nano = stay.nano
         if facts is not None:
             attempt.usage = facts.usage
             if facts.raw is not None:
@@ -95,8 +97,16 @@ class Attempts:
             attempt.error = type(error).__name__
             attempt.billed = error.billed if isinstance(error, APIError) else None
             if isinstance(error, APIError):
+                attempt.verdict = error.verdict
+                attempt.silent = error.silent
+                attempt.retry_after = error.retry_after
                 attempt.status = error.status if error.status is not None else attempt.status
                 attempt.request_id = error.request_id or attempt.request_id
-        if span is not None:
-            self._spans.end_attempt(span, attempt, error, at=wall)
+        elif attempt.lost and attempt.verdict == "success":
+            attempt.billed = True  # it is complete, though nobody waited for it
+        attempt.ended = at  # last: whoever finds it ended finds the rest
+        if attempt.trace is not None:
+            self._spans.end_attempt(attempt, error, at=wall)
+        if call.tally.late is not None:
+            call.tally.late()
         log.debug("attempt on %s: %s", attempt.target.name, attempt.error or f"HTTP {attempt.status}")

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Coroutine
-from typing import Any
+from typing import Any, Protocol
 
-from hybrid_infer.calls.call import Call, Service, Target
+from hybrid_infer.calls.call import Call, Service, Target, Wait
 from hybrid_infer.calls.reply import Reply
 from hybrid_infer.errors import ColdError
 from hybrid_infer.runtime.base import Promise, Runtime
@@ -20,51 +20,107 @@ Probe = Callable[[float], Coroutine[Any, Any, bool]]
 """Asks the target, until the given moment at most, whether it has come up."""
 
 
+class Meter(Protocol):
+    """Shares the time in which a machine comes up among the calls that wait for it."""
+
+    def wait(self, now: float) -> Any: ...
+    def leave(self, stay: Any, now: float) -> None: ...
+    def settle(self) -> None: ...
+
+
 class Cold:
-    """Waits for the target to come up, at most `timeout` seconds and never beyond the call's end.
+    """Waits for the target to come up, for as long as the call allows.
 
     The first call that finds it cold probes; the others wait for what it finds out. If the prober has to
     leave earlier than they do, the next of them takes over. Any answer but "cold" ends the wait, so a wrong
     credential is never polled.
+
+    A call that is not patient, because another target may answer it, is told at once. It asks the target
+    itself, which starts a machine that starts on request; but of many such calls one asks every `every`
+    seconds, and the others are told what it found.
     """
 
     def __init__(
-        self, runtime: Runtime, target: Target, probe: Probe, *, timeout: float, every: float = PROBE_EVERY
+        self,
+        runtime: Runtime,
+        target: Target,
+        probe: Probe,
+        meter: Meter | None = None,
+        *,
+        every: float = PROBE_EVERY,
     ) -> None:
+        self._meter = meter
         self._runtime = runtime
         self._target = target
         self._probe = probe
-        self._timeout = timeout
         self._every = every
         self._guard = runtime.guard()
         self._probing: Promise | None = None
         self._up = False
+        self._ask_at = 0.0
 
     async def __call__(self, call: Call, inner: Service) -> Reply:
         until: float | None = None
+        if not call.patient:
+            self._refuse_while_known(call)
         while True:
             try:
-                return await inner(call)
+                reply = await inner(call)
             except ColdError as error:
                 now = self._runtime.now()
-                until = min(call.until, now + self._timeout) if until is None else until
+                longest = call.timeouts.cold_start
+                if until is None:
+                    until = call.until if longest is None else min(call.until, now + longest)
                 call.tally.cold_start = True
+                if not call.patient:
+                    self._ask_at = now + self._every
+                    raise
                 if now + self._every >= until:
                     error.hint = (
                         f"waited {call.tally.cold_wait:.0f} s for the machine; start it ahead of time, "
                         "or allow more with cold_start_timeout and timeout"
                     )
                     raise
+            else:
+                self._ask_at = 0.0
+                return reply
             await self._come_up(call, until)
+
+    def _refuse_while_known(self, call: Call) -> None:
+        """Raise ColdError where the target was asked a moment ago and was cold."""
+        now = self._runtime.now()
+        with self._guard:
+            if now >= self._ask_at:
+                self._ask_at = now + self._every if self._ask_at else 0.0
+                return
+        call.tally.cold_start = True
+        error = ColdError("the machine is not running, it was asked a moment ago", where=self._target.name)
+        error.target, error.retry_after = self._target.name, self._ask_at - now
+        raise error
 
     async def _come_up(self, call: Call, until: float) -> None:
         started = self._runtime.now()
+        stay = self._meter.wait(started) if self._meter is not None else None
         try:
             while not await self._turn(until):
                 if self._runtime.now() + self._every >= until:
                     return
         finally:
-            call.tally.cold_wait += self._runtime.now() - started
+            now = self._runtime.now()
+            call.tally.cold_wait += now - started
+            if self._meter is not None and stay is not None:
+                self._meter.leave(stay, now)
+                self._meter.settle()
+                if stay.cold_ns:
+                    call.tally.waits.append(
+                        Wait(
+                            target=self._target,
+                            started=started,
+                            ended=now,
+                            cold_ns=stay.cold_ns,
+                            machine_nano=stay.nano,
+                        )
+                    )
 
     async def _turn(self, until: float) -> bool:
         """Probe, or wait for the call that does; True once the machine is up."""

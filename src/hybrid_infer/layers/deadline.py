@@ -1,6 +1,7 @@
 """Deadline: one end for everything a call waits for, its stream included.
 
-The layer only fixes the moment. Whoever waits further in (retry, cold, the transports) keeps to `call.until`.
+The layer only fixes the moment. Whoever waits further in (queue, cold, retry, the transports) keeps to
+`call.until`, and to the parts in `call.timeouts`.
 """
 
 from __future__ import annotations
@@ -9,20 +10,26 @@ from dataclasses import replace
 
 from hybrid_infer.calls.call import Call, Service
 from hybrid_infer.calls.reply import Reply
+from hybrid_infer.calls.timeouts import NONE_GIVEN, Timeouts
 from hybrid_infer.errors import DeadlineExceededError
 from hybrid_infer.runtime.base import Runtime
 
 
 class Deadline:
-    """Gives the call its end: the earlier of `timeout` seconds from now and the absolute `deadline`."""
+    """Gives the call its end: the earlier of `timeouts.total` from now and the absolute `deadline`.
 
-    def __init__(self, runtime: Runtime, timeout: float) -> None:
+    Args:
+        timeouts: of calls that do not say their own.
+    """
+
+    def __init__(self, runtime: Runtime, timeouts: Timeouts) -> None:
         self._runtime = runtime
-        self._timeout = timeout
+        self._timeouts = timeouts
 
     async def __call__(self, call: Call, inner: Service) -> Reply:
         now = self._runtime.now()
-        seconds = self._timeout if call.timeout is None else call.timeout
+        timeouts = self._timeouts if call.timeouts is NONE_GIVEN else call.timeouts.over(self._timeouts)
+        seconds = float("inf") if timeouts.total is None else timeouts.total
         if call.deadline is not None:
             seconds = min(seconds, (call.deadline - self._runtime.wall()).total_seconds())
         if seconds <= 0:
@@ -31,4 +38,4 @@ class Deadline:
                 billed=False,
                 hint="nothing was sent; give the call more time",
             )
-        return await inner(replace(call, until=now + seconds))
+        return await inner(replace(call, until=now + seconds, timeouts=timeouts))

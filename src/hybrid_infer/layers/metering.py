@@ -8,9 +8,9 @@ from datetime import date
 from functools import partial
 from typing import Protocol
 
-from hybrid_infer.calls.call import Attempt, Call, Service
+from hybrid_infer.calls.call import Attempt, Call, Service, Target, Wait
 from hybrid_infer.calls.hybrid import Hybrid
-from hybrid_infer.calls.money import Cost
+from hybrid_infer.calls.money import Cost, Usage
 from hybrid_infer.calls.reply import Ending, Facts, Reply
 from hybrid_infer.errors import APIError
 from hybrid_infer.runtime.base import Leftovers, Runtime
@@ -21,7 +21,8 @@ log = logging.getLogger("hybrid_infer")
 class Prices(Protocol):
     """What everything billed on behalf of one call adds up to."""
 
-    def cost(self, attempts: Sequence[Attempt], *, at: date) -> Cost: ...
+    def cost(self, attempts: Sequence[Attempt], *, at: date, waits: Sequence[Wait] = ()) -> Cost: ...
+    def saved(self, target: Target, usage: Usage | None, *, at: date) -> Cost: ...
 
 
 class Metering:
@@ -56,7 +57,12 @@ class Metering:
         tally = call.tally
         tally.latency = now - tally.started
         try:
-            tally.cost = self._prices.cost(tally.attempts, at=self._runtime.wall().date())
+            at = self._runtime.wall().date()
+            if tally.served is not None and not tally.attempts:
+                usage = facts.usage if facts is not None else None
+                tally.cost = self._prices.saved(tally.served.like, usage, at=at)
+            else:
+                tally.cost = self._prices.cost(tally.attempts, at=at, waits=tally.waits)
         except Exception:  # a price table must not fail a call that was answered
             log.warning("the cost of a call could not be worked out", exc_info=True)
             tally.cost = Cost(amount=None, basis="unknown", reason="working out the cost failed; see the log")

@@ -2,53 +2,116 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import replace
-from typing import Protocol
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Protocol, cast
 
-from hybrid_infer.calls.call import Call, Mode, Service, Target
+from hybrid_infer.calls.call import MODES, Call, Mode, ModeChoice, Service, Target
 from hybrid_infer.calls.reply import Reply
+from hybrid_infer.errors import InvalidCallError
 
 
 class Named(Protocol):
     """A model of the configuration, as far as planning looks at it."""
 
     @property
-    def mode(self) -> Mode | None: ...
+    def mode(self) -> ModeChoice | None: ...
+    @property
+    def never_leave(self) -> bool | None: ...
 
 
-class Plan:
-    """Chooses the mode of a call and attaches its candidates.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlanPolicy:
+    """What the settings say of where calls may go.
 
-    Args:
+    Attributes:
         mode: of the client, for calls and models that name none.
         model: the logical model of calls that name none.
         models: the configured models by name.
+        hybrid: base and overflow of mode ``hybrid``; None where that is not configured.
+        purposes: modes by purpose.
+        fallback: modes or models that may answer where the first candidate cannot.
+        never_leave: nothing but the first candidate may answer.
+    """
+
+    mode: ModeChoice
+    model: str | None
+    models: Mapping[str, Named]
+    hybrid: tuple[Mode, Mode] | None = None
+    purposes: Mapping[str, ModeChoice]
+    fallback: Sequence[str] = ()
+    never_leave: bool = False
+
+
+class Plan:
+    """Chooses where a call may go, and attaches the candidates in order of preference.
+
+    Args:
         target: the target for a mode and a logical model, made at first use.
     """
 
-    def __init__(
-        self,
-        *,
-        mode: Mode,
-        model: str | None,
-        models: Mapping[str, Named],
-        target: Callable[[Mode, str | None], Target],
-    ) -> None:
-        self._mode: Mode = mode
-        self._model = model
-        self._models = models
+    def __init__(self, policy: PlanPolicy, target: Callable[[Mode, str | None], Target]) -> None:
+        self._policy = policy
         self._target = target
 
     async def __call__(self, call: Call, inner: Service) -> Reply:
-        name = call.model if call.model is not None else self._model
-        entry = self._models.get(name) if name is not None else None
-        mode = self._mode
-        why = "it is the client's mode"
+        candidates, overflows = self.candidates(call)
+        return await inner(replace(call, candidates=candidates, overflows=overflows))
+
+    def candidates(self, call: Call) -> tuple[tuple[Target, ...], bool]:
+        """The targets that may answer, and whether the second is the overflow of the first."""
+        policy = self._policy
+        name = call.model if call.model is not None else policy.model
+        entry = policy.models.get(name) if name is not None else None
+        choice, why = self._choice(call, name, entry)
+        overflows = choice == "hybrid"
+        if overflows:
+            if policy.hybrid is None:
+                raise InvalidCallError(
+                    'mode "hybrid" needs a base and an overflow: set HYBRID_INFER_HYBRID__BASE and '
+                    "HYBRID_INFER_HYBRID__OVERFLOW to a mode each"
+                )
+            candidates = [self._target(mode, name) for mode in policy.hybrid]
+        else:
+            candidates = [self._target(cast("Mode", choice), name)]
+        call.tally.why.append(f"{choice}: {why}")
+        stay = call.never_leave
+        if stay is None:
+            stay = policy.never_leave if entry is None or entry.never_leave is None else entry.never_leave
+        if stay:
+            if len(candidates) > 1 or self._fallback(call):
+                call.tally.why.append(f"{candidates[0].name} only: never_leave")
+            return (candidates[0],), False
+        for other in self._fallback(call):
+            target = self._other(other, name)
+            if target not in candidates:
+                candidates.append(target)
+        return tuple(candidates), overflows
+
+    def _choice(self, call: Call, name: str | None, entry: Named | None) -> tuple[ModeChoice, str]:
+        policy = self._policy
         if call.mode is not None:
-            mode, why = call.mode, "this call asks for it"
-        elif entry is not None and entry.mode is not None:
-            mode, why = entry.mode, f'it is the mode of model "{name}"'
-        target = self._target(mode, name)
-        call.tally.why.append(f"{mode}: {why}")
-        return await inner(replace(call, candidates=(target,)))
+            return call.mode, "this call asks for it"
+        if call.purpose is not None and call.purpose in policy.purposes:
+            return policy.purposes[call.purpose], f'it is the mode of purpose "{call.purpose}"'
+        if entry is not None and entry.mode is not None:
+            return entry.mode, f'it is the mode of model "{name}"'
+        return policy.mode, "it is the client's mode"
+
+    def _fallback(self, call: Call) -> Sequence[str]:
+        return self._policy.fallback if call.fallback is None else call.fallback
+
+    def _other(self, other: str, name: str | None) -> Target:
+        """The target of a fallback: the same model in another mode, or another model in its own mode."""
+        if other in MODES:
+            return self._target(other, name)
+        entry = self._policy.models.get(other)
+        if entry is None:
+            raise InvalidCallError(
+                f'fallback "{other}" is neither a mode ({", ".join(MODES)}) nor a configured model'
+                + (f" ({', '.join(self._policy.models)})" if self._policy.models else "")
+            )
+        choice = entry.mode or self._policy.mode
+        if choice == "hybrid":
+            choice = self._policy.hybrid[0] if self._policy.hybrid else "together-serverless"
+        return self._target(choice, other)

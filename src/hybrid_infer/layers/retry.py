@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from collections import deque
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, cast
 
-from hybrid_infer.calls.call import Call, Service
+from hybrid_infer.calls.call import Attempt, Call, Service, Target
 from hybrid_infer.calls.reply import Reply
-from hybrid_infer.errors import APIError, ColdError
+from hybrid_infer.errors import (
+    APIError,
+    AuthenticationError,
+    CircuitOpenError,
+    NotFoundError,
+    PaymentRequiredError,
+    PermissionDeniedError,
+    SaturatedError,
+)
 from hybrid_infer.runtime.base import Runtime
 
 if TYPE_CHECKING:
@@ -17,6 +26,9 @@ if TYPE_CHECKING:
     from tenacity.wait import wait_base
 
 log = logging.getLogger("hybrid_infer")
+
+_OF_THE_TARGET = (AuthenticationError, PaymentRequiredError, PermissionDeniedError, NotFoundError)
+"""Failures that would repeat themselves here, and need not elsewhere: other key, account, models."""
 
 
 @dataclass(slots=True)
@@ -26,11 +38,74 @@ class _State:
     attempt_number: int
 
 
+class RetryBudget:
+    """How many requests may be repeated or doubled, over all calls: a share of them, and a few besides.
+
+    Counted over the last `window` seconds. It holds exactly: of n calls in a window at most
+    ``max(floor, share * n)`` are bought, so that an outage is met with little more than the calls themselves.
+    Finagle's budget (20 %, and a floor for clients with few calls) is the model.
+
+    Args:
+        share: of calls.
+        floor: bought even where there are few calls.
+        window: seconds.
+    """
+
+    def __init__(self, share: float, *, floor: int = 10, window: float = 30.0) -> None:
+        self.share = share
+        self._floor = floor if share > 0 else 0
+        self._window = window
+        self._calls: deque[list[float]] = deque()  # [second, calls in it]
+        self._count = 0
+        self._bought: deque[float] = deque()
+
+    def call(self, now: float) -> None:
+        """A call has begun."""
+        self._forget(now)
+        second = now // 1
+        if self._calls and self._calls[-1][0] >= second:
+            self._calls[-1][1] += 1
+        else:
+            self._calls.append([second, 1])
+        self._count += 1
+
+    def buy(self, now: float) -> bool:
+        """Whether one more request may be sent; it counts if so."""
+        self._forget(now)
+        if len(self._bought) + 1 > max(self._floor, self.share * self._count):
+            return False
+        self._bought.append(now)
+        return True
+
+    def _forget(self, now: float) -> None:
+        old = now - self._window
+        while self._calls and self._calls[0][0] < old:
+            self._count -= int(self._calls.popleft()[1])
+        while self._bought and self._bought[0] < old:
+            self._bought.popleft()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Next:
+    """What to do after a failure.
+
+    Attributes:
+        wait: seconds until the next attempt.
+        avoid: candidates it should not go to.
+        repeat: it goes to a target that had its try: it counts as a retry, and is paid from the budget.
+    """
+
+    wait: float = 0.0
+    avoid: tuple[Target, ...] = ()
+    repeat: bool = False
+
+
 class RetryPolicy:
     """Decides after a failure: no clock, no I/O.
 
-    Exponential back-off with full jitter (AWS Architecture Blog, "Exponential Backoff And Jitter", 2015):
-    uniform between 0 and min(`longest`, `first` * 2**(n-1)) seconds, never less than the provider asked for.
+    A candidate that has not been asked yet is asked at once. After that the wait is an exponential back-off
+    with full jitter (AWS Architecture Blog, "Exponential Backoff And Jitter", 2015): uniform between 0 and
+    min(`longest`, `first` * 2**(n-1)) seconds, never less than the provider asked for.
     """
 
     def __init__(self, *, first: float = 0.5, longest: float = 8.0) -> None:
@@ -43,39 +118,130 @@ class RetryPolicy:
 
         return wait_random_exponential(multiplier=self._first, max=self._longest)
 
-    def wait(self, error: APIError, *, tries: int, retries: int, remaining: float) -> float | None:
-        """Seconds until the next attempt after `tries` failed ones; None to give up.
+    def after(self, error: APIError, call: Call, *, retries: int, now: float) -> Next | None:
+        """The next attempt of `call`; None to give up.
 
-        A wait that does not fit into the `remaining` seconds is not begun. A cold machine has been waited
-        for already.
+        A wait that does not fit into the call's time is not begun. A candidate is not asked earlier than it
+        asked for, nor again where it would fail again; nor, where another may answer, if it kept silent.
         """
-        if not error.retryable or isinstance(error, ColdError) or tries > retries:
+        if not self._may_end_well(error):
             return None
-        seconds = self._wait(cast("RetryCallState", _State(tries)))
-        if error.retry_after is not None:
-            seconds = max(seconds, error.retry_after)
-        return seconds if seconds < remaining else None
+        tally = call.tally
+        if any(candidate not in tally.visited for candidate in call.candidates):
+            return Next(avoid=tuple(tally.visited))
+        if isinstance(error, SaturatedError) and not tally.attempts:
+            return None  # the call had its time in the queue, or there was no place in it
+        again = [candidate for candidate in call.candidates if _may_pass(call, candidate, error)]
+        if not again or tally.repeats >= retries:
+            return _wait_for_the_cold_one(call)
+        again = [candidate for candidate in again if not _kept_silent(call, candidate)] or again
+        seconds = self._wait(cast("RetryCallState", _State(tally.repeats + 1)))
+        waits = [max(seconds, _asked_to_wait(call, candidate, error, now)) for candidate in again]
+        wait = min(waits)
+        if wait >= call.until - now:
+            return None
+        ready = [candidate for candidate, its in zip(again, waits, strict=True) if its <= wait]
+        avoid = tuple(candidate for candidate in call.candidates if candidate not in ready)
+        return Next(wait=wait, avoid=avoid, repeat=True)
+
+    def _may_end_well(self, error: APIError) -> bool:
+        match error.verdict:
+            case "retry" | "saturated" | "cold":
+                return True
+            case "fail":
+                return isinstance(error, _OF_THE_TARGET)
+            case _:
+                return isinstance(error, CircuitOpenError)
+
+
+def _wait_for_the_cold_one(call: Call) -> Next | None:
+    """Nobody else answers any more, so a machine that was passed over because it was cold is waited for."""
+    cold = next((c for c in call.candidates if (last := _last(call, c)) and last.verdict == "cold"), None)
+    if cold is None or call.tally.cold_wait or call.timeouts.cold_start == 0:
+        return None
+    others = tuple(candidate for candidate in call.candidates if candidate is not cold)
+    return None if call.avoid == others else Next(avoid=others)
+
+
+def _may_pass(call: Call, target: Target, error: APIError) -> bool:
+    """Whether what the target failed with last need not repeat itself; `error` is the call's last one."""
+    last = _last(call, target)
+    return (error.verdict if last is None else last.verdict) not in ("cold", "fail")
+
+
+def _asked_to_wait(call: Call, target: Target, error: APIError, now: float) -> float:
+    """Seconds for which the target is not to be asked, in its own words or those of who guards it."""
+    asked = error.retry_after if error.target in (None, target.name) else None
+    last = _last(call, target)
+    if last is None or last.retry_after is None or last.ended is None:
+        return asked or 0.0
+    return max(asked or 0.0, last.ended + last.retry_after - now)
+
+
+def _last(call: Call, target: Target) -> Attempt | None:
+    return next((attempt for attempt in reversed(call.tally.attempts) if attempt.target is target), None)
+
+
+def _kept_silent(call: Call, target: Target) -> bool:
+    return any(attempt.target is target and attempt.silent for attempt in call.tally.attempts)
 
 
 class Retry:
-    """Repeats the attempt while the policy says so. A stream is out of its reach from its first event on."""
+    """Repeats the attempt while the policy says so. A stream is out of its reach once it was handed over.
 
-    def __init__(self, runtime: Runtime, retries: int, policy: RetryPolicy) -> None:
+    Args:
+        retries: repeats of a call that does not say its own number. The first try of a candidate is none.
+        budget: what all calls together may repeat.
+    """
+
+    def __init__(self, runtime: Runtime, retries: int, policy: RetryPolicy, budget: RetryBudget) -> None:
         self._runtime = runtime
         self._retries = retries
         self._policy = policy
+        self._budget = budget
+        self._guard = runtime.guard()
 
     async def __call__(self, call: Call, inner: Service) -> Reply:
-        retries = self._retries if call.max_retries is None else call.max_retries
-        tries = 0
+        if not call.tally.restarts:
+            with self._guard:
+                self._budget.call(self._runtime.now())
         while True:
             try:
                 return await inner(call)
             except APIError as error:
-                tries += 1
-                remaining = call.until - self._runtime.now()
-                wait = self._policy.wait(error, tries=tries, retries=retries, remaining=remaining)
-                if wait is None:
-                    raise
-                log.info("attempt %d failed (%s), the next one in %.2f s", tries, type(error).__name__, wait)
-            await self._runtime.sleep(wait)
+                failed = error
+            try:
+                # Not in the clause above: an interrupt of the wait would seem to follow from the failure.
+                again = await self.again(call, failed)
+                if again is None:
+                    raise failed
+                call = again
+            finally:
+                del failed
+
+    async def again(self, call: Call, error: APIError) -> Call | None:
+        """The call as it is to be sent next, once the time for it has come; None if it is to fail."""
+        retries = self._retries if call.max_retries is None else call.max_retries
+        following = self._policy.after(error, call, retries=retries, now=self._runtime.now())
+        if following is None:
+            return None
+        tally = call.tally
+        if following.repeat:
+            if not self.buy():
+                tally.warnings.append(
+                    f"not repeated: of late {self._budget.share:.0%} of all calls have been (retry_budget)"
+                )
+                return None
+            tally.repeats += 1
+        log.info(
+            "%s failed (%s), the next attempt in %.2f s", error.target, type(error).__name__, following.wait
+        )
+        tally.why.append(f"{error.target}: {type(error).__name__}")
+        if following.wait:
+            await self._runtime.sleep(following.wait)
+        return replace(call, avoid=following.avoid)
+
+    def buy(self) -> bool:
+        """One more request from the budget, for a repeat or a hedge."""
+        with self._guard:
+            return self._budget.buy(self._runtime.now())

@@ -7,49 +7,31 @@ ever made current, so nothing leaks into the caller's context. Nothing here rais
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from datetime import datetime
-from functools import wraps
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, TypeAlias
 
 from opentelemetry import trace
+from opentelemetry.context import Context
 from opentelemetry.trace import Span, SpanKind, Status, StatusCode, TracerProvider
 
 from hybrid_infer.calls.call import Attempt, Call, Target
 from hybrid_infer.calls.reply import Facts
 from hybrid_infer.telemetry import names
+from hybrid_infer.telemetry.attributes import Attributes, of_attempt, of_place, of_request, of_result
+from hybrid_infer.telemetry.contained import failed
+from hybrid_infer.telemetry.content import Content
 
-P = ParamSpec("P")
-R = TypeVar("R")
-
-log = logging.getLogger("hybrid_infer")
-
-Attributes = dict[str, Any]
-
-_INT64 = 2**63
-_PARAMETERS: Mapping[str, str] = {
-    "max_tokens": names.REQUEST_MAX_TOKENS,
-    "temperature": names.REQUEST_TEMPERATURE,
-    "top_p": names.REQUEST_TOP_P,
-    "top_k": names.REQUEST_TOP_K,
-    "frequency_penalty": names.REQUEST_FREQUENCY_PENALTY,
-    "presence_penalty": names.REQUEST_PRESENCE_PENALTY,
-}
+Answer: TypeAlias = Callable[[], Any]
 
 
-def contained(function: Callable[P, R]) -> Callable[P, R | None]:
-    """Telemetry never fails a call: whatever it raises is logged, and None returned."""
+@dataclass(slots=True, eq=False)
+class Trace:
+    """A span, and the context for what is below it: what `trace` is of a Tally and of an Attempt."""
 
-    @wraps(function)
-    def inner(*args: P.args, **kwargs: P.kwargs) -> R | None:
-        try:
-            return function(*args, **kwargs)
-        except Exception:
-            log.debug("telemetry failed in %s", function.__name__, exc_info=True)
-            return None
-
-    return inner
+    span: Span
+    context: Context
 
 
 class Spans:
@@ -58,76 +40,166 @@ class Spans:
     Args:
         version: of this package, for the instrumentation scope.
         tracer_provider: where spans go; the global provider if None.
+        content: what is recorded of messages; None records nothing of them.
+        propagate: providers are told the trace that a request belongs to.
     """
 
-    def __init__(self, version: str, tracer_provider: TracerProvider | None = None) -> None:
+    def __init__(
+        self,
+        version: str,
+        tracer_provider: TracerProvider | None = None,
+        *,
+        content: Content | None = None,
+        propagate: bool = True,
+    ) -> None:
         self._tracer = trace.get_tracer(names.SCOPE, version, tracer_provider)
+        self._propagate = propagate
+        self._propagator: Any = None
+        self.content = content
 
-    @contained
-    def start_call(self, call: Call) -> Span | None:
-        """Start the span of a planned call; None where nobody records it."""
-        target = call.candidates[0]
-        attributes: Attributes = {
-            names.OPERATION_NAME: call.operation,
-            names.PROVIDER_NAME: target.provider,
-            names.SERVER_ADDRESS: target.host,
-            names.SERVER_PORT: target.port,
-            names.MODE: target.mode,
-        }
-        if target.model is not None:
-            attributes[names.REQUEST_MODEL] = target.model
-        title = f"{call.operation} {target.model}" if target.model else call.operation
-        span = self._tracer.start_span(title, kind=SpanKind.CLIENT, attributes=attributes)
-        if not span.is_recording():
-            return None
-        span.set_attributes(_request_attributes(call, target))
-        return span
+    def start_call(self, call: Call) -> bool:
+        """Start the span of a planned call: its `tally.trace`. False where nobody records it.
 
-    @contained
-    def context(self, span: Span) -> Any:
-        """What attempt spans take as their parent."""
-        return trace.set_span_in_context(span)
+        A span that is not recorded, but belongs to a trace, counts all the same: the provider is told of it.
+        """
+        try:
+            target = call.candidates[0]
+            title = f"{call.operation} {target.model}" if target.model else call.operation
+            span = self._tracer.start_span(title, kind=SpanKind.CLIENT, attributes=of_place(call, target))
+            if span.is_recording():
+                self._ask(span, call, target)
+            elif not self._propagate or not span.get_span_context().is_valid:
+                return False
+            call.tally.trace = Trace(span, trace.set_span_in_context(span))
+            return True
+        except Exception:
+            failed("starting the span of a call")
+            return False
 
-    @contained
     def end_call(
+        self,
+        call: Call,
+        facts: Facts | None,
+        error: BaseException | None,
+        *,
+        answer: Answer | None = None,
+        abandoned: bool = False,
+        at: datetime | None = None,
+    ) -> None:
+        """End it now, or as of `at`.
+
+        Args:
+            answer: the completion, or what there is of it; asked where content is recorded.
+            abandoned: its holder gave up the stream.
+        """
+        span: Span = call.tally.trace.span
+        try:
+            if span.is_recording():
+                self._tell(span, call, facts, error, answer, abandoned)
+                _fail(span, error)
+            span.end(_nanoseconds(at))
+        except Exception:
+            failed("ending the span of a call")
+
+    def start_attempt(self, call: Call, attempt: Attempt, number: int) -> None:
+        """Start the span of attempt `number` (from 1): its `trace`. None where the call's is not recorded."""
+        above: Trace | None = call.tally.trace
+        try:
+            if above is None or not above.span.is_recording():
+                return
+            target = attempt.target
+            attributes: Attributes = {
+                names.HTTP_REQUEST_METHOD: "POST",
+                names.SERVER_ADDRESS: target.host,
+                names.SERVER_PORT: target.port,
+                names.TARGET: target.name,
+                names.MODE: target.mode,
+            }
+            if number > 1:
+                attributes[names.HTTP_REQUEST_RESEND_COUNT] = number - 1
+            if call.lane:
+                attributes[names.LANE] = call.lane
+            span = self._tracer.start_span(
+                names.ATTEMPT, context=above.context, kind=SpanKind.CLIENT, attributes=attributes
+            )
+            attempt.trace = Trace(span, trace.set_span_in_context(span))
+        except Exception:
+            failed("starting the span of an attempt")
+
+    def end_attempt(self, attempt: Attempt, error: BaseException | None, at: datetime | None = None) -> None:
+        """End it now, or as of `at`."""
+        span: Span = attempt.trace.span
+        try:
+            span.set_attributes(of_attempt(attempt, error))
+            _fail(span, error)
+            span.end(_nanoseconds(at))
+        except Exception:
+            failed("ending the span of an attempt")
+
+    def carry(self, call: Call, url: str) -> Sequence[tuple[str, str]]:
+        """The headers that tell the provider of the trace: W3C trace context, and never baggage.
+
+        The request's parent is the attempt that has just begun, or the call where attempts are not recorded.
+
+        Args:
+            url: where the request goes, without a query; it is written into the attempt's span.
+        """
+        held: Trace = call.tally.trace
+        try:
+            for attempt in reversed(call.tally.attempts):
+                if attempt.lane == call.lane:
+                    if attempt.trace is not None:
+                        held = attempt.trace
+                        held.span.set_attribute(names.URL_FULL, url)
+                    break
+            if not self._propagate:
+                return ()
+            headers: dict[str, str] = {}
+            (self._propagator or self._make_propagator()).inject(headers, held.context)
+            return tuple(headers.items())
+        except Exception:
+            failed("telling the provider of the trace")
+            return ()
+
+    def _make_propagator(self) -> Any:
+        # Not `opentelemetry.propagate`: it sends baggage, too, and cannot be imported where its variable is
+        # wrong.
+        from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+
+        self._propagator = TraceContextTextMapPropagator()
+        return self._propagator
+
+    def _ask(self, span: Span, call: Call, target: Target) -> None:
+        """What else was asked for. Where this fails, the span is there all the same."""
+        try:
+            attributes = of_request(call, target)
+            if self.content is not None:
+                said = self.content.input(call.body.get("messages"))
+                if said is not None:
+                    attributes[names.INPUT_MESSAGES] = said
+            span.set_attributes(attributes)
+        except Exception:
+            failed("saying what was asked")
+
+    def _tell(
         self,
         span: Span,
         call: Call,
         facts: Facts | None,
         error: BaseException | None,
-        at: datetime | None = None,
+        answer: Answer | None,
+        abandoned: bool,
     ) -> None:
-        """End it now, or as of `at`."""
-        span.set_attributes(_result_attributes(call, facts))
-        _fail(span, error)
-        span.end(_nanoseconds(at))
-
-    @contained
-    def start_attempt(self, call: Call, target: Target, number: int) -> Span | None:
-        """Start the span of attempt `number` (from 1); None where the call's span is not recorded."""
-        if call.trace is None:
-            return None
-        attributes: Attributes = {
-            names.HTTP_REQUEST_METHOD: "POST",
-            names.SERVER_ADDRESS: target.host,
-            names.SERVER_PORT: target.port,
-            names.TARGET: target.name,
-        }
-        if number > 1:
-            attributes[names.HTTP_REQUEST_RESEND_COUNT] = number - 1
-        return self._tracer.start_span(
-            "POST", context=call.trace, kind=SpanKind.CLIENT, attributes=attributes
-        )
-
-    @contained
-    def end_attempt(
-        self, span: Span, attempt: Attempt, error: BaseException | None, at: datetime | None = None
-    ) -> None:
-        """End it now, or as of `at`."""
-        if attempt.status is not None:
-            span.set_attribute(names.HTTP_RESPONSE_STATUS_CODE, attempt.status)
-        _fail(span, error)
-        span.end(_nanoseconds(at))
+        """What came of it. Where this fails, the span is ended all the same."""
+        try:
+            attributes = of_result(call, facts, error, abandoned=abandoned)
+            if self.content is not None and answer is not None:
+                said = self.content.output(answer())
+                if said is not None:
+                    attributes[names.OUTPUT_MESSAGES] = said
+            span.set_attributes(attributes)
+        except Exception:
+            failed("saying what came of a call")
 
 
 def _nanoseconds(at: datetime | None) -> int | None:
@@ -140,73 +212,3 @@ def _fail(span: Span, error: BaseException | None) -> None:
         kind = type(error).__name__
         span.set_attribute(names.ERROR_TYPE, kind)
         span.set_status(Status(StatusCode.ERROR, kind))
-
-
-def _request_attributes(call: Call, target: Target) -> Attributes:
-    body = call.body
-    found: Attributes = {
-        name: body[key]
-        for key, name in _PARAMETERS.items()
-        if isinstance(body.get(key), int | float) and not isinstance(body[key], bool)
-    }
-    if call.stream:
-        found[names.REQUEST_STREAM] = True
-    stop = body.get("stop")
-    if stop:
-        found[names.REQUEST_STOP_SEQUENCES] = [stop] if isinstance(stop, str) else [str(s) for s in stop]
-    seed = body.get("seed")
-    if isinstance(seed, int):
-        # Seeds go up to 2**64, past what an OTLP integer holds.
-        found[names.REQUEST_SEED] = seed if abs(seed) < _INT64 else str(seed)
-    if isinstance(body.get("n"), int) and body["n"] != 1:
-        found[names.REQUEST_CHOICE_COUNT] = body["n"]
-    if call.session is not None:
-        found[names.CONVERSATION_ID] = call.session
-    if call.purpose is not None:
-        found[names.PURPOSE] = call.purpose
-    if target.simulated:
-        found[names.SIMULATED] = True
-    return found
-
-
-def _result_attributes(call: Call, facts: Facts | None) -> Attributes:
-    tally = call.tally
-    found: Attributes = {names.ATTEMPTS: len(tally.attempts)}
-    if len(tally.attempts) > 1:
-        found[names.HTTP_REQUEST_RESEND_COUNT] = len(tally.attempts) - 1
-    if tally.cold_start:
-        found[names.COLD_START] = True
-        found[names.COLD_WAIT] = tally.cold_wait
-    cost = tally.cost
-    if cost is not None:
-        found[names.COST_BASIS] = cost.basis
-        found[names.COST_ESTIMATED] = cost.estimated
-        if cost.source is not None:
-            found[names.COST_SOURCE] = cost.source
-        if cost.amount is not None:
-            found[names.COST_AMOUNT] = found[names.USAGE_COST] = float(cost.amount)
-            found[names.COST_CURRENCY] = "USD"
-    if facts is not None:
-        _answer_attributes(found, call, facts)
-    return found
-
-
-def _answer_attributes(found: Attributes, call: Call, facts: Facts) -> None:
-    if facts.id is not None:
-        found[names.RESPONSE_ID] = facts.id
-    if facts.model is not None:
-        found[names.RESPONSE_MODEL] = facts.model
-    if facts.finish_reasons:
-        found[names.RESPONSE_FINISH_REASONS] = list(facts.finish_reasons)
-    if facts.first_token is not None:
-        found[names.RESPONSE_TIME_TO_FIRST_CHUNK] = facts.first_token - call.tally.started
-    usage = facts.usage
-    if usage is not None and not usage.estimated:  # an estimate must not look like the provider's count
-        for name, count in (
-            (names.USAGE_INPUT_TOKENS, usage.input_tokens),
-            (names.USAGE_OUTPUT_TOKENS, usage.output_tokens),
-            (names.USAGE_CACHE_READ_INPUT_TOKENS, usage.cached_tokens),
-            (names.USAGE_REASONING_OUTPUT_TOKENS, usage.reasoning_tokens),
-        ):
-            if count is not None:
-                found[name] = count

@@ -11,8 +11,9 @@ from typing import Any
 import aiohttp
 
 from hybrid_infer.errors import ClientClosedError
-from hybrid_infer.transport import failures
-from hybrid_infer.transport.aio_request import Connector, Flight, following
+from hybrid_infer.runtime.fork import mend_after_fork
+from hybrid_infer.transport import failures, loops
+from hybrid_infer.transport.aio_request import Connector, Flight, disowned, following
 from hybrid_infer.transport.base import Headers, Origin, WireRequest
 from hybrid_infer.transport.encoding import Decode, decoding, read_headers
 from hybrid_infer.transport.environment import Limits, Proxy
@@ -53,6 +54,7 @@ class AiohttpTransport:
         self._session: aiohttp.ClientSession | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._closed = False
+        mend_after_fork(self, AiohttpTransport._enter_child)
 
     async def send(self, request: WireRequest, *, until: float) -> AiohttpResponse:
         """See `Transport.send`.
@@ -69,7 +71,7 @@ class AiohttpTransport:
         flight = Flight(
             clock=self._clock,
             until=until,
-            connect_timeout=self._limits.connect_timeout,
+            connect_timeout=request.connect_within(self._limits.connect_timeout),
             origin=origin,
             proxy=self._proxy_for(origin),
         )
@@ -87,6 +89,12 @@ class AiohttpTransport:
         session, self._session = self._session, None
         if session is not None:
             await session.close()
+
+    def _enter_child(self) -> None:
+        """The connections, and the loop they are in, stay the parent's."""
+        session, self._session = self._session, None
+        if session is not None and isinstance(session.connector, Connector):
+            session.connector.disown()
 
     def _open(self) -> aiohttp.ClientSession:
         limits = self._limits
@@ -144,6 +152,7 @@ class AiohttpResponse:
             if self._ended:
                 return b""
             raise failures.closed(sent=True)
+        loops.check(self._loop)
         try:
             while True:
                 piece = await self._piece(response, until)
@@ -164,7 +173,9 @@ class AiohttpResponse:
     def abandon(self) -> None:
         """See `WireResponse.abandon`. It happens in the loop's next round, in the loop's own thread."""
         response, self._response = self._response, None
-        if response is not None and not _soon(self._loop, _drop, response):
+        if response is None or disowned(self._session):
+            return
+        if not _soon(self._loop, _drop, response):
             _bury(self._session)
             response.release()
 
@@ -189,6 +200,9 @@ class AiohttpResponse:
         return failures.out_of_time(sent=True) if isinstance(error, TimeoutError) else error
 
     def _close(self) -> None:
+        if not loops.is_running(self._loop) or disowned(self._session):
+            self.abandon()
+            return
         response, self._response = self._response, None
         if response is not None:
             _drop(response)

@@ -105,7 +105,7 @@ class Flight:
             raise failures.bad_request(error) from None
         finally:
             _flight.set(None)
-            if self._transport is not None:
+            if self._transport is not None and not disowned(session):
                 self._transport.abort()  # aiohttp closes it too, but first waits for all to be written
 
     def connecting(self) -> None:
@@ -169,7 +169,21 @@ class _Pieces:
 
 
 class Connector(aiohttp.TCPConnector):
-    """Tells the Flight that it has a connection, and which."""
+    """Tells the Flight that it has a connection, and which.
+
+    Attributes:
+        disowned: its connections are those of the process that this one was forked from.
+    """
+
+    disowned = False
+
+    def disown(self) -> None:
+        """Close none of the connections, whatever is collected: the two processes share a selector.
+
+        What is closed here would be taken out of it, and the parent would wait there without end.
+        """
+        self.disowned = True
+        self._closed = True
 
     async def connect(
         self, req: aiohttp.ClientRequest, traces: list[Trace], timeout: aiohttp.ClientTimeout
@@ -178,6 +192,11 @@ class Connector(aiohttp.TCPConnector):
         if (flight := _flight.get()) is not None:
             flight.connected(connection.transport)
         return connection
+
+
+def disowned(session: aiohttp.ClientSession) -> bool:
+    """Whether the connections of the session are another process's."""
+    return isinstance(session.connector, Connector) and session.connector.disowned
 
 
 def following() -> aiohttp.TraceConfig:

@@ -27,7 +27,8 @@ class Origin:
 class WireRequest:
     """One HTTP request. `path` starts with a slash and includes the query; header names are lower case.
 
-    The headers hold credentials, so they are not part of the repr.
+    The headers hold credentials, so they are not part of the repr. `connect_timeout` (seconds) is the
+    request's own, where it differs from that of the transport.
     """
 
     method: str
@@ -35,6 +36,11 @@ class WireRequest:
     path: str
     headers: Headers
     body: bytes = b""
+    connect_timeout: float | None = None
+
+    def connect_within(self, usual: float) -> float:
+        """Seconds that opening a connection may take."""
+        return usual if self.connect_timeout is None else self.connect_timeout
 
     def __repr__(self) -> str:
         return f"WireRequest({self.method} {self.origin}{self.path}, {len(self.body)} bytes)"

@@ -70,7 +70,7 @@ class HttpTransport:
         turn = Turn(
             clock=self._clock,
             until=until,
-            connect_timeout=self._limits.connect_timeout,
+            connect_timeout=request.connect_within(self._limits.connect_timeout),
             origin=origin,
             proxy=self._proxy_for(origin),
         )

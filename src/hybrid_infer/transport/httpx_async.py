@@ -11,7 +11,7 @@ from typing import cast
 import httpx
 
 from hybrid_infer.errors import ClientClosedError
-from hybrid_infer.transport import failures
+from hybrid_infer.transport import failures, loops
 from hybrid_infer.transport.base import Headers, Origin, WireRequest
 from hybrid_infer.transport.encoding import Decode, decoding, read_headers
 from hybrid_infer.transport.environment import Limits, Proxy, check_socks
@@ -63,14 +63,15 @@ class AsyncHttpxTransport:
             raise ClientClosedError("the httpx.AsyncClient given as http_client= is closed")
         if self._clock() >= until:
             raise failures.out_of_time(sent=False)
-        waits = httpx.Timeout(None, connect=self._limits.connect_timeout)
+        connect = request.connect_within(self._limits.connect_timeout)
+        waits = httpx.Timeout(None, connect=connect)
         try:
             async with asyncio.timeout_at(until):
                 response = await client.send(
                     wire_request(client, request, waits), stream=True, follow_redirects=False
                 )
         except httpx.ConnectTimeout:
-            raise failures.slow_to_connect(origin, proxy, self._limits.connect_timeout) from None
+            raise failures.slow_to_connect(origin, proxy, connect) from None
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise unanswered(error, origin, proxy) from None
         except TimeoutError:
@@ -159,6 +160,7 @@ class AsyncHttpxResponse:
             if self._ended:
                 return b""
             raise failures.closed(sent=True)
+        loops.check(self._loop)
         try:
             while True:
                 if self._clock() >= until:
@@ -188,6 +190,9 @@ class AsyncHttpxResponse:
             return await anext(self._pieces, None)
 
     async def aclose(self) -> None:
+        if not loops.is_running(self._loop):
+            self.abandon()
+            return
         response, self._response = self._response, None
         if response is not None:
             await _aclose(response, self._pieces)

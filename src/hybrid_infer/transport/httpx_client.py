@@ -52,13 +52,14 @@ class InjectedTransport:
         left = until - self._clock()
         if left <= 0:
             raise failures.out_of_time(sent=False)
-        waits = httpx.Timeout(left, connect=min(left, self._limits.connect_timeout))
+        connect = request.connect_within(self._limits.connect_timeout)
+        waits = httpx.Timeout(left, connect=min(left, connect))
         try:
             response = self._client.send(
                 wire_request(self._client, request, waits), stream=True, follow_redirects=False
             )
         except (httpx.HTTPError, httpx.InvalidURL) as error:
-            raise self._explained(error, request.origin, until) from None
+            raise self._explained(error, request.origin, until, connect) from None
         try:
             headers = read_headers(response.headers.raw)
             decode = None if response.is_stream_consumed else decoding(headers)
@@ -72,9 +73,9 @@ class InjectedTransport:
         self._closed = True
         self._underway.sweep(_close)
 
-    def _explained(self, error: Exception, origin: Origin, until: float) -> TransportError:
+    def _explained(self, error: Exception, origin: Origin, until: float, connect: float) -> TransportError:
         if isinstance(error, httpx.ConnectTimeout) and self._clock() < until:
-            return failures.slow_to_connect(origin, None, self._limits.connect_timeout)
+            return failures.slow_to_connect(origin, None, connect)
         return unanswered(error, origin, None)
 
 

@@ -1,0 +1,160 @@
+"""Live answers: events drawn from a response as they arrive, or from a complete answer."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Awaitable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol, TypeVar
+
+from hybrid_infer.calls.call import Call
+from hybrid_infer.calls.reply import Facts, RawResponse
+from hybrid_infer.errors import (
+    APIConnectionError,
+    APIError,
+    APITimeoutError,
+    DeadlineExceededError,
+    StreamError,
+)
+from hybrid_infer.transport.base import TransportError, WireResponse
+
+T = TypeVar("T")
+
+_LAST_BYTES = 0.02
+"""Seconds granted after the last event for the end of the body, so that the connection can be used again."""
+
+
+class Decoder(Protocol):
+    """Turns the bytes of one stream into events. Pure."""
+
+    done: bool
+    facts: Facts
+
+    def feed(self, data: bytes) -> Sequence[Any]: ...
+    def flush(self) -> Sequence[Any]: ...
+    def read(self, event: Any) -> Any | None: ...
+    def carries_content(self, chunk: Any) -> bool: ...
+    def finish(self) -> None: ...
+    def final(self) -> Any | None: ...
+
+
+Limit = Literal["total", "attempt", "first_token", "between_tokens"]
+
+
+@dataclass(slots=True, kw_only=True)
+class Wait:
+    """How long may be waited for the provider, and which of the time limits says so."""
+
+    until: float
+    limit: Limit
+    since: float
+    """When it began."""
+
+
+class Wire(Protocol):
+    """What a live answer needs of the exchange that it belongs to."""
+
+    async def received(self, work: Awaitable[T], call: Call, wait: Wait) -> T: ...
+    def named(self, error: APIError) -> None: ...
+    def now(self) -> float: ...
+
+
+class LiveSource:
+    """Draws events from a response as they arrive.
+
+    Only content resets the time limit between two pieces: comments and empty events keep a connection open,
+    not an answer alive. The time that the caller takes between two events does not count.
+    """
+
+    def __init__(self, wire: Wire, call: Call, response: WireResponse, decoder: Decoder) -> None:
+        self._wire = wire
+        self._call = call
+        self._response = response
+        self._decoder = decoder
+        self._events: deque[Any] = deque()
+        self._held: deque[Any] = deque()
+        self._over = False
+        self._waited = 0.0
+        self.facts = decoder.facts
+        self.facts.raw = RawResponse(status=response.status, headers=tuple(response.headers))
+
+    async def begin(self, wait: Wait) -> None:
+        """Wait for the first content, so that what fails before it can still be retried unseen."""
+        while self.facts.first_token is None:
+            chunk = await self._next(wait)
+            if chunk is None:
+                return
+            self._held.append(chunk)
+
+    async def next(self) -> Any | None:
+        if self._held:
+            return self._held.popleft()
+        started = self._wire.now()
+        chunk = await self._next(self._between(started))
+        if chunk is not None and self._decoder.carries_content(chunk):
+            self._waited = 0.0
+        else:
+            self._waited += self._wire.now() - started
+        return chunk
+
+    def final(self) -> Any:
+        return self._decoder.final()
+
+    async def aclose(self) -> None:
+        await self._response.aclose()
+
+    def abandon(self) -> None:
+        self._response.abandon()
+
+    async def _next(self, wait: Wait) -> Any | None:
+        try:
+            return await self._event(wait)
+        except APIError as error:
+            self._wire.named(error)
+            if error.partial is None and self.facts.first_token is not None:
+                error.partial = self._decoder.final()
+            raise
+
+    async def _event(self, wait: Wait) -> Any | None:
+        decoder = self._decoder
+        while True:
+            while self._events:
+                chunk = decoder.read(self._events.popleft())
+                if chunk is not None:
+                    if self.facts.first_token is None and decoder.carries_content(chunk):
+                        self.facts.first_token = self._wire.now()
+                    return chunk
+            if decoder.done and not self._over:
+                await self._drain()
+                self._over = True
+            if self._over:
+                decoder.finish()
+                return None
+            data = await self._read(wait)
+            self._over = not data
+            self._events.extend(decoder.feed(data) if data else decoder.flush())
+
+    def _between(self, now: float) -> Wait:
+        """How long may be waited for the next piece of content."""
+        until, between = self._call.end, self._call.timeouts.between_tokens
+        if between is None or now + between - self._waited >= until:
+            return Wait(until=until, limit="total", since=now)
+        return Wait(until=now + between - self._waited, limit="between_tokens", since=now)
+
+    async def _read(self, wait: Wait) -> bytes:
+        try:
+            return await self._wire.received(self._response.read(wait.until), self._call, wait)
+        except (APITimeoutError, DeadlineExceededError):
+            raise
+        except APIConnectionError as error:
+            message = error.message
+        raise StreamError(f"the stream broke: {message}", hint="the partial answer is in error.partial")
+
+    async def _drain(self) -> None:
+        """Read the end of the body after the last event, so that the connection can serve again."""
+        until = min(self._call.end, self._wire.now() + _LAST_BYTES)
+        try:
+            while await self._response.read(until):
+                pass
+        except TransportError:
+            pass
