@@ -236,7 +236,8 @@ async def test_what_the_modes_do(make: Making, mode: CacheMode, looks: bool, sto
 
 
 @pytest.mark.parametrize(
-    "cache", [1, "both", CachePolicy(ttl=0), CachePolicy(max_age=-1), CachePolicy(mode="often")]  # type: ignore[arg-type]  # what is refused
+    "cache",
+    [1, "both", CachePolicy(ttl=0), CachePolicy(max_age=-1), CachePolicy(mode="often")],  # type: ignore[arg-type]  # what is refused
 )
 async def test_what_is_no_policy_is_refused(make: Making, cache: Any) -> None:
     api = make(transport=ScriptedTransport([said()]), **KEY)

@@ -115,6 +115,6 @@ async def test_a_stream_that_does_not_look_still_fills(make: Making, mode: Any) 
 
 
 async def test_a_stream_that_only_reads_fills_nothing(make: Making) -> None:
-    api = make(transport=ScriptedTransport([hello()]), **KEY)
+    api = make(transport=ScriptedTransport([hello(), said()]), **KEY)
     await (await api.stream(cache=CachePolicy(mode="read"), **FIXED)).text()
-    assert (await api.create(cache=CachePolicy(mode="read"), **FIXED, stream=False)).hybrid.cache == "miss"
+    assert (await api.create(cache=CachePolicy(mode="read"), **FIXED)).hybrid.cache == "miss"

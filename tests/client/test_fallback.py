@@ -65,7 +65,7 @@ async def test_repeats_begin_when_every_target_had_its_try(make: Making) -> None
     places = Places(modal=[BROKEN], serverless=[BROKEN])
     with pytest.raises(InternalServerError) as caught:
         await make(transport=places.transport, **FALLBACK).create(max_retries=2)
-    assert places.asked == [MODAL, SERVERLESS, MODAL, MODAL]
+    assert places.asked == [MODAL, SERVERLESS, MODAL, SERVERLESS]
     assert caught.value.hybrid.attempts == 4
 
 

@@ -25,6 +25,7 @@ from hybrid_infer.layers.breaker import (
     FIRST_PAUSE,
     LONGEST_PAUSE,
     MINIMUM,
+    OLDEST,
     SILENCE,
     WINDOW,
     Breaker,
@@ -63,12 +64,30 @@ def test_it_opens_at_half_of_at_least_ten_calls() -> None:
     assert circuit.state == "open"
 
 
-def test_what_is_older_than_the_window_does_not_count() -> None:
+def test_where_calls_are_many_what_is_older_than_the_window_does_not_count() -> None:
     circuit = CircuitBreaker()
-    for now in range(9):
-        circuit.record(passed(circuit, float(now)), False, float(now))
-    circuit.record(passed(circuit, WINDOW + 9), False, WINDOW + 9)
-    assert circuit.counts == (1, 1)
+    for _ in range(MINIMUM - 1):
+        circuit.record(passed(circuit, 0.0), False, 0.0)
+    for ok in [True] * MINIMUM + [False] * (MINIMUM - 1):
+        circuit.record(passed(circuit, WINDOW + 1), ok, WINDOW + 1)
+    assert circuit.counts == (MINIMUM - 1, 2 * MINIMUM - 1)
+    assert circuit.state == "closed"
+
+
+def test_where_calls_are_few_the_last_ten_decide() -> None:
+    """One call a minute: the target that fails them all is not tried first for ever."""
+    circuit, now = CircuitBreaker(), 0.0
+    for _ in range(MINIMUM):
+        circuit.record(passed(circuit, now), False, now)
+        now += OLDEST / MINIMUM
+    assert circuit.state == "open"
+
+
+def test_a_failure_of_long_ago_counts_nowhere() -> None:
+    circuit = CircuitBreaker()
+    for _ in range(MINIMUM - 1):
+        circuit.record(passed(circuit, 0.0), False, 0.0)
+    circuit.record(passed(circuit, OLDEST + 1), False, OLDEST + 1)
     assert circuit.state == "closed"
 
 

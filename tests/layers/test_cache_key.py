@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import Any
 
 import pytest
@@ -18,9 +18,13 @@ from hybrid_infer.layers.cache.key import Keys, request_of
 
 MESSAGES = [{"role": "user", "content": "Why is the sky blue?"}]
 
-scalars = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text()
+scalars = (
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text()
+)
 values = st.recursive(
-    scalars, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3), max_leaves=8
+    scalars,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=8,
 )
 bodies = st.dictionaries(
     st.sampled_from(["messages", "tools", "temperature", "seed", "stop", "my_option", "stream_options"])
@@ -54,15 +58,11 @@ def key(asked: Call, where: Target | None = None, keys: Keys | None = None) -> b
     return None if request is None else (keys or Keys()).of(asked, where or target(), request)
 
 
-class Pairs(list[Any]):
-    """A JSON object as its pairs in their order: two that differ in order differ."""
-
-
 def seen(asked: Call) -> Any:
     """What the provider sees of a call, but for what a key does not count."""
     backend = CompatibleBackend(address=address_of("http://h"), api_key=lambda: "k")
     sent = backend.encode(asked, target())
-    body = json.loads(sent.body, object_pairs_hook=Pairs)
+    _, body = json.loads(sent.body, object_pairs_hook=lambda pairs: ("object", pairs))
     return repr(sorted(pair for pair in map(repr, body) if not pair.startswith("('stream',")))
 
 
@@ -118,7 +118,9 @@ def test_unicode_forms_are_part_of_the_prompt() -> None:
     assert key(call({"stop": composed})) != key(call({"stop": decomposed}))
 
 
-@pytest.mark.parametrize(("one", "two"), [(0, 0.0), (1, True), (0, False), ("1", 1), (None, "null"), ([], {})])
+@pytest.mark.parametrize(
+    ("one", "two"), [(0, 0.0), (1, True), (0, False), ("1", 1), (None, "null"), ([], {})]
+)
 def test_values_that_python_may_take_for_equal_give_different_keys(one: Any, two: Any) -> None:
     assert key(call({"seed": one})) != key(call({"seed": two}))
 
@@ -229,3 +231,11 @@ def test_a_key_is_the_same_in_every_process() -> None:
 
 
 EXPECTED = "2debf0c17a8247dedf066c8a24f8500aa491da53c5101bf87e11f2c379d3105f"
+
+
+def test_a_changed_call_differs_in_what_was_changed_alone() -> None:
+    values: dict[str, Any] = {field.name: object() for field in fields(Call)}
+    whole = Call(**values)
+    assert whole.changed() == whole
+    for name in values:
+        assert whole.changed(**{name: 1}) == replace(whole, **{name: 1})

@@ -10,12 +10,15 @@ from hybrid_infer.calls.reply import Ending, Reply
 from hybrid_infer.errors import APIError, CircuitOpenError
 from hybrid_infer.runtime.base import Runtime
 
-WINDOW = 30.0
-"""Seconds that a failure counts."""
+WINDOW = 10.0
+"""Seconds that a failure counts, where there are enough calls in them. A longer window would take longer to
+notice an outage after a calm time."""
 BUCKETS = 10
 MINIMUM = 10
 """Calls in the window below which nothing is concluded: of ten calls to a target that fails one in twenty,
 five fail once in 15,000 times; of four calls, two fail once in 70."""
+OLDEST = 600.0
+"""Seconds that a failure counts where calls are few: then the last `MINIMUM` calls are looked at."""
 RATE = 0.5
 """Share of failures from which on the target is left alone."""
 FIRST_PAUSE = 5.0
@@ -40,7 +43,8 @@ class CircuitBreaker:
     """Closed: calls pass and are counted. Open: none passes for a while. Half-open: one at a time probes.
 
     An outcome of the time before the circuit opened says nothing about the time after, and is not counted.
-    Memory does not grow with traffic: outcomes are counted in `BUCKETS` parts of the window.
+    Memory does not grow with traffic: outcomes are counted in `BUCKETS` parts of the window, and the last
+    `MINIMUM` are kept for targets with few calls, which would otherwise be tried first for ever.
     """
 
     def __init__(self) -> None:
@@ -104,6 +108,7 @@ class CircuitBreaker:
     def _count(self, ok: bool | None, now: float) -> None:
         if ok is None:
             return
+        self._recent.append((ok, now))
         stamp = self._index(now)
         place = stamp % BUCKETS
         if self._stamps[place] != stamp:
@@ -112,11 +117,19 @@ class CircuitBreaker:
             self._answered[place] += 1
             return
         self._failed[place] += 1
-        failed, calls = self.counts
+        failed, calls = self._looked_at()
         if calls >= MINIMUM and failed >= RATE * calls:
             self._pause = FIRST_PAUSE
             self._until, self._probe = now + self._pause, None
             self._era += 1
+
+    def _looked_at(self) -> tuple[int, int]:
+        """Failures and calls that decide: those in the window, or where they are too few the last ones."""
+        failed, calls = self.counts
+        if calls >= MINIMUM:
+            return failed, calls
+        recent = [ok for ok, at in self._recent if at > self._last - OLDEST]
+        return recent.count(False), len(recent)
 
     def _close(self, probe: Pass) -> None:
         """The probe's own call may go on, as a stream does: from now on it counts like any other."""
@@ -130,6 +143,7 @@ class CircuitBreaker:
         self._stamps = [-1] * BUCKETS
         self._answered = [0] * BUCKETS
         self._failed = [0] * BUCKETS
+        self._recent: deque[tuple[bool, float]] = deque(maxlen=MINIMUM)
 
     @staticmethod
     def _index(now: float) -> int:

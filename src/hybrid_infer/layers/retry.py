@@ -41,6 +41,8 @@ class _State:
 class RetryBudget:
     """How many requests may be repeated or doubled, over all calls: a share of them, and a few besides.
 
+    A call counts when its first try has ended, so that calls that still wait in a queue buy nothing yet.
+
     Counted over the last `window` seconds. It holds exactly: of n calls in a window at most
     ``max(floor, share * n)`` are bought, so that an outage is met with little more than the calls themselves.
     Finagle's budget (20 %, and a floor for clients with few calls) is the model.
@@ -51,7 +53,7 @@ class RetryBudget:
         window: seconds.
     """
 
-    def __init__(self, share: float, *, floor: int = 10, window: float = 30.0) -> None:
+    def __init__(self, share: float, *, floor: int = 10, window: float = 10.0) -> None:
         self.share = share
         self._floor = floor if share > 0 else 0
         self._window = window
@@ -60,7 +62,7 @@ class RetryBudget:
         self._bought: deque[float] = deque()
 
     def call(self, now: float) -> None:
-        """A call has begun."""
+        """The first try of a call has ended."""
         self._forget(now)
         second = now // 1
         if self._calls and self._calls[-1][0] >= second:
@@ -122,7 +124,8 @@ class RetryPolicy:
         """The next attempt of `call`; None to give up.
 
         A wait that does not fit into the call's time is not begun. A candidate is not asked earlier than it
-        asked for, nor again where it would fail again; nor, where another may answer, if it kept silent.
+        asked for, nor again where it would fail again; nor, where another may answer, if it kept silent, or
+        was the last to fail.
         """
         if not self._may_end_well(error):
             return None
@@ -141,6 +144,7 @@ class RetryPolicy:
         if wait >= call.until - now:
             return None
         ready = [candidate for candidate, its in zip(again, waits, strict=True) if its <= wait]
+        ready = [candidate for candidate in ready if candidate.name != error.target] or ready
         avoid = tuple(candidate for candidate in call.candidates if candidate not in ready)
         return Next(wait=wait, avoid=avoid, repeat=True)
 
@@ -202,16 +206,22 @@ class Retry:
         self._guard = runtime.guard()
 
     async def __call__(self, call: Call, inner: Service) -> Reply:
-        if not call.tally.restarts:
-            with self._guard:
-                self._budget.call(self._runtime.now())
+        counted = call.tally.restarts > 0
         while True:
             try:
-                return await inner(call)
+                reply = await inner(call)
             except APIError as error:
-                failed = error
+                failed: APIError | None = error
+            else:
+                failed = None
+            if not counted:
+                counted = True
+                with self._guard:
+                    self._budget.call(self._runtime.now())
+            if failed is None:
+                return reply
             try:
-                # Not in the clause above: an interrupt of the wait would seem to follow from the failure.
+                # Not in a clause above: an interrupt of the wait would seem to follow from the failure.
                 again = await self.again(call, failed)
                 if again is None:
                     raise failed
