@@ -13,6 +13,8 @@ from typing import Any
 from hybrid_infer.backends.registry import connect
 from hybrid_infer.calls.call import Call, Mode, ModeChoice, Service, Target
 from hybrid_infer.calls.chat import chat_reset
+from hybrid_infer.calls.machines import MachineReport, StateRecord, machine_name
+from hybrid_infer.calls.records import Ids, unix_ns
 from hybrid_infer.layers.allowed import Allowed
 from hybrid_infer.layers.attempt import Attempts
 from hybrid_infer.layers.base import Layer, stack
@@ -26,6 +28,7 @@ from hybrid_infer.layers.hedge import Hedge
 from hybrid_infer.layers.limits import LimitPolicy, Limits, SharedLimits
 from hybrid_infer.layers.metering import Metering
 from hybrid_infer.layers.plan import Plan
+from hybrid_infer.layers.recording import Ledger, Recording
 from hybrid_infer.layers.resume import Resume
 from hybrid_infer.layers.retry import Retry, RetryBudget, RetryPolicy
 from hybrid_infer.layers.route import Cap, Overflow, Route
@@ -45,11 +48,19 @@ from hybrid_infer.telemetry.spans import Spans
 from hybrid_infer.transport.base import Transport
 
 _WHY_CACHE = "above whatever spends money, slots or quota"
-_WHY_SINGLE_FLIGHT = "above the budget: of calls that share an answer, one pays; below the cache, which it fills"
+_WHY_SINGLE_FLIGHT = "above the budget, since one of those that share pays; below the cache, which it fills"
 _WHY_BUDGET = "a call is refused once, before its first attempt, by what all of it may cost"
 
 Reasoned = tuple[tuple[Layer, str], ...]
 """Layers, each with the reason for its place."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Books:
+    """Where calls are written down, and how this client names them and itself."""
+
+    ledger: Ledger
+    ids: Ids
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,6 +75,7 @@ class Parts:
         shared: limits that several processes keep to together.
         spending: holds the budgets, where there are some.
         cache, flights: what answers nearer by, where that is on.
+        books: the ledger, where there is one.
         machines: what is known of each machine, so that a switch neither forgets nor doubles it.
     """
 
@@ -80,6 +92,7 @@ class Parts:
     spending: Budget | None
     cache: Cache | None
     flights: SingleFlight | None
+    books: Books | None
     machines: dict[tuple[Mode, str, str | None], Known] = field(
         default_factory=dict["tuple[Mode, str, str | None]", "Known"]
     )
@@ -120,6 +133,7 @@ class Assembly:
                 Tracing(parts.runtime, parts.spans, parts.metrics, parts.leftovers),
                 "above everything that happens, so that a refusal is seen too",
             ),
+            *self._recording(),
             (
                 Metering(parts.runtime, parts.prices, parts.leftovers),
                 "a call's cost is the sum of its attempts",
@@ -138,6 +152,13 @@ class Assembly:
                 "inside retry: one attempt, two racers, paid from the same budget",
             ),
         )
+
+    def _recording(self) -> Reasoned:
+        parts, books = self._parts, self._parts.books
+        if books is None:
+            return ()
+        layer = Recording(parts.runtime, books.ledger, parts.prices, books.ids.new, parts.leftovers)
+        return ((layer, "above metering: what a call has cost is known when it is written down"),)
 
     def _route(self) -> Route:
         """The innermost service of the call stack."""
@@ -199,6 +220,30 @@ class Assembly:
                 found = self._targets.get((mode, name)) or self._make_target(mode, name)
                 self._targets[mode, name] = found
         return found
+
+    def observe(self, mode: Mode, name: str | None, serving: int | None, starting: int) -> None:
+        """See `Core.observe`."""
+        target, parts = self._as_called(mode, name), self._parts
+        meter, now = self._meter(target), parts.runtime.now()
+        if meter is None:
+            return
+        meter.state(serving, starting, now=now)
+        if parts.books is not None:
+            state = StateRecord(
+                process=parts.books.ids.process,
+                machine=machine_name(target),
+                at_ns=unix_ns(parts.runtime.wall()),
+                serving=serving,
+                starting=starting,
+                rate=parts.prices.hourly(target),
+                simulated=target.simulated,
+            )
+            parts.books.ledger.put(state)
+
+    def machine(self, mode: Mode, name: str | None) -> MachineReport | None:
+        """See `Core.machine`."""
+        meter = self._meter(self._as_called(mode, name))
+        return None if meter is None else meter.report(self._parts.runtime.now())
 
     def check(self) -> None:
         """Whether the assembly's own mode has what it needs, before the first call."""
@@ -292,6 +337,19 @@ class Assembly:
                 )
             )
         return self._transports[key]
+
+    def _as_called(self, mode: Mode, name: str | None) -> Target:
+        """Where a call goes first that names this mode and model."""
+        return self._plan.candidates(Call(operation="chat", model=name, body={}, mode=mode))[0][0]
+
+    def _meter(self, target: Target) -> Meter | None:
+        """That of a target that has been made; None where it is not paid by time."""
+        machines = self._parts.machines
+        for model in (target.model, None):  # once the server has named its only model, the target has it, too
+            known = machines.get((target.mode, target.host, model))
+            if known is not None:
+                return known.meter
+        return None
 
     def _known(self, target: Target, limits: LimitPolicy) -> Known:
         parts = self._parts

@@ -8,9 +8,11 @@ from dataclasses import dataclass, replace
 from datetime import date
 from typing import TYPE_CHECKING, Any
 
-from hybrid_infer.assembly import Assembly, Parts
-from hybrid_infer.calls.call import CHOICES, Call, ModeChoice
+from hybrid_infer.assembly import Assembly, Books, Parts
+from hybrid_infer.calls.call import CHOICES, Call, Mode, ModeChoice
 from hybrid_infer.calls.hybrid import Hybrid
+from hybrid_infer.calls.machines import MachineReport
+from hybrid_infer.calls.records import Ids
 from hybrid_infer.calls.reply import Ending, Reply
 from hybrid_infer.errors import ClientClosedError, ConfigurationError, InvalidCallError
 from hybrid_infer.layers.budget import Budget
@@ -38,6 +40,8 @@ from hybrid_infer.version import VERSION
 if TYPE_CHECKING:
     from opentelemetry.metrics import MeterProvider
     from opentelemetry.trace import TracerProvider
+
+    from hybrid_infer.stores.ledger.writer import Ledger
 
 MakeTransport = Callable[..., Transport]
 """`transport.choose.blocking_transport` or `async_transport`."""
@@ -100,12 +104,7 @@ def _cache(
 def _store(settings: Settings, runtime: Runtime, redis: SharedRedis | None) -> CacheStore | None:
     keep_stale = settings.cache_stale_if_error
     if settings.cache == "memory":
-        return MemoryCache(
-            runtime.guard(),
-            max_bytes=settings.cache_max_bytes,
-            clock=lambda: runtime.wall().timestamp(),
-            keep_stale=keep_stale,
-        )
+        return MemoryCache(runtime.guard(), max_bytes=settings.cache_max_bytes)
     if settings.cache == "sqlite":
         from hybrid_infer.stores.cache_sqlite.place import default_path
         from hybrid_infer.stores.cache_sqlite.store import sqlite_cache
@@ -119,6 +118,15 @@ def _store(settings: Settings, runtime: Runtime, redis: SharedRedis | None) -> C
 
         return RedisCache(redis, prefix=settings.redis_prefix, keep_stale=keep_stale)
     return None
+
+
+def _ledger(settings: Settings) -> Ledger | None:
+    """Where calls are written down: one for all clients of the process that name the file."""
+    if settings.ledger is None:
+        return None
+    from hybrid_infer.stores.ledger.writer import open_ledger
+
+    return open_ledger(settings.ledger, max_bytes=settings.ledger_max_bytes)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -176,6 +184,7 @@ class Core:
         if settings.redis_url is not None:
             redis = colour.redis(settings.redis_url.get_secret_value(), runtime)
         self._redis = redis
+        self._ledger = ledger = _ledger(settings)
 
         def transport() -> Transport:
             return colour.transport(
@@ -203,6 +212,7 @@ class Core:
             spending=_spending(settings, runtime, prices, leftovers, redis),
             cache=(cache := _cache(settings, runtime, prices, redis)),
             flights=None if cache is None else SingleFlight(runtime, kept_answers()),
+            books=None if ledger is None else Books(ledger=ledger, ids=mend_after_fork(Ids(), Ids.renew)),
         )
         self._guard = runtime.guard()
         self._closed = False
@@ -253,7 +263,8 @@ class Core:
         if reply.ending is None:
             await reply.on_finish(self._reap)
         else:
-            await self._reap()
+            if self._retired:
+                await self._reap()
             reply.value.hybrid = Hybrid.of(call, reply.facts)
         return reply
 
@@ -282,6 +293,26 @@ class Core:
             await self._parts.cache.store.aclose()
         if self._redis is not None:
             await self._redis.aclose()
+        if self._ledger is not None:
+            self._ledger.close()
+
+    def observe(self, mode: Mode, model: str | None, serving: int | None, starting: int = 0) -> None:
+        """Whoever knows the state of a machine says so here, as often as it changes: the meter counts from
+        now on, and the ledger tells the other processes. Does nothing where the machine is not paid by time.
+
+        Args:
+            mode, model: as calls name the machine's target.
+            serving, starting: replicas that serve, and that come up; None is no longer known.
+
+        Raises:
+            ConfigurationError: there is no such target.
+        """
+        self._current.observe(mode, model, serving, starting)
+
+    def machine(self, mode: Mode, model: str | None) -> MachineReport | None:
+        """What a machine was billed for so far, as far as this client can tell; None where it is not paid by
+        time."""
+        return self._current.machine(mode, model)
 
     def _begin_anew(self) -> None:
         """In a forked process: threads, connections and calls in flight are its parent's alone."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
 from hybrid_infer.backends.chat_answer import chunks_of
@@ -91,9 +91,10 @@ def cache_rules(settings: Settings) -> CacheRules:
     )
 
 
-def kept_answers() -> dict[Operation, Kept]:
+def kept_answers() -> Mapping[str, Kept]:
     """How the answers of each operation are kept; those of others are not."""
-    return {"chat": kept_chat(chunks_of)}
+    chat: Operation = "chat"
+    return {chat: kept_chat(chunks_of)}
 
 
 def identity(settings: Settings, mode: Mode, name: str | None) -> str | None:

@@ -4,40 +4,18 @@ from __future__ import annotations
 
 import logging
 import math
-from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 
 import pytest
 
-from both import Api, Making
+from both import Making
 from fakes import ScriptedTransport, completion, refused, said
 from hybrid_infer import CachePolicy
 from hybrid_infer.calls.cached import CacheMode, Entry
-from hybrid_infer.errors import APIConnectionError, BadRequestError, InternalServerError, InvalidCallError
-from hybrid_infer.runtime.virtual import EPOCH
+from hybrid_infer.errors import APIConnectionError, BadRequestError, InvalidCallError
 from hybrid_infer.transport.base import TransportError
-from places import SETTINGS, Places
-
-MODEL = "Qwen/Qwen3.5-9B"  # 0.17 and 0.25 USD per million tokens
-KEY: dict[str, Any] = {"api_key": "secret-key", "model": MODEL, "cache": "memory"}
-FIXED: dict[str, Any] = {"temperature": 0}
-
-
-def store_of(api: Api) -> Any:
-    """The memory of a client's cache."""
-    return api.client._core._parts.cache.store
-
-
-def entries(api: Api) -> list[Entry]:
-    return list(store_of(api)._entries.values())
-
-
-def in_virtual_time(api: Api) -> Api:
-    """The time of day follows the virtual clock in both colours."""
-    runtime: Any = api.runtime
-    runtime.wall = lambda: EPOCH + timedelta(seconds=runtime.now())
-    return api
+from keeping import FIXED, KEY, in_virtual_time, store_of
 
 
 async def test_it_is_off_unless_asked_for(make: Making) -> None:
@@ -245,126 +223,6 @@ async def test_what_is_no_policy_is_refused(make: Making, cache: Any) -> None:
         await api.create(cache=cache)
 
 
-class TestOutage:
-    """cache_stale_if_error: what is past its time may serve while the provider is out."""
-
-    async def after(self, make: Making, *then: Any, sleep: float = 90, **settings: Any) -> Api:
-        transport = ScriptedTransport([said(), *then])
-        given = {"cache_ttl": 60, "cache_stale_if_error": 60, "max_retries": 0, **KEY, **settings}
-        api = in_virtual_time(make(transport=transport, **given))
-        await api.create(**FIXED)
-        await api.runtime.sleep(sleep)
-        return api
-
-    @pytest.mark.parametrize("failure", [refused(500), refused(429), TransportError("reset", sent=False)])
-    async def test_it_serves_and_says_so(self, make: Making, failure: Any) -> None:
-        api = await self.after(make, failure)
-        hybrid = (await api.create(**FIXED)).hybrid
-        assert hybrid.cache == "stale"
-        assert "90 s old" in hybrid.warnings[-1]
-        assert hybrid.attempts == 1
-        assert hybrid.target == f"together-serverless/{MODEL}"
-
-    async def test_as_a_stream_too(self, make: Making) -> None:
-        api = await self.after(make, refused(500))
-        stream = await api.stream(**FIXED)
-        assert await stream.text() == "It scatters."
-        assert stream.hybrid.cache == "stale"
-
-    async def test_a_provider_that_answers_is_preferred(self, make: Making) -> None:
-        api = await self.after(make, said(completion("fresh")))
-        reply = await api.create(**FIXED)
-        assert reply.choices[0].message.content == "fresh"
-        assert reply.hybrid.cache == "miss"
-
-    async def test_it_serves_only_for_so_long(self, make: Making) -> None:
-        api = await self.after(make, refused(500), sleep=121)
-        with pytest.raises(InternalServerError):
-            await api.create(**FIXED)
-
-    async def test_never_unless_allowed(self, make: Making) -> None:
-        api = await self.after(make, refused(500), cache_stale_if_error=0)
-        with pytest.raises(InternalServerError):
-            await api.create(**FIXED)
-
-    async def test_the_callers_own_mistake_is_no_outage(self, make: Making) -> None:
-        api = await self.after(make, refused(400))
-        with pytest.raises(BadRequestError):
-            await api.create(**FIXED)
-
-    async def test_a_refresh_falls_back_on_what_it_was_to_replace(self, make: Making) -> None:
-        api = await self.after(make, refused(500), sleep=1)
-        reply = await api.create(cache=CachePolicy(mode="refresh"), **FIXED)
-        assert reply.hybrid.cache == "stale"
-
-    async def test_nothing_is_stored_of_it(self, make: Making) -> None:
-        api = await self.after(make, refused(500))
-        (before,) = entries(api)
-        await api.create(**FIXED)
-        assert entries(api) == [before]
-
-
-class TestTargets:
-    """Whose answers are found where several targets may answer."""
-
-    async def test_a_fallbacks_answer_is_kept_as_its_own(self, make: Making) -> None:
-        places = Places(serverless=[refused(500)], modal=[said()])
-        api = make(transport=places.transport, cache="memory", **SETTINGS)
-        await api.create(fallback=["modal"], **FIXED)
-        assert [entry.target for entry in entries(api)] == ["modal/llm"]
-        hit = await api.create(fallback=["modal"], **FIXED)
-        assert (hit.hybrid.cache, hit.hybrid.mode) == ("hit", "modal")
-
-    async def test_a_call_that_may_not_go_there_does_not_get_it(self, make: Making) -> None:
-        places = Places(serverless=[refused(500), said(completion("own"))], modal=[said()])
-        api = make(transport=places.transport, cache="memory", **SETTINGS)
-        await api.create(fallback=["modal"], max_retries=0, **FIXED)
-        reply = await api.create(fallback=["modal"], never_leave=True, **FIXED)
-        assert (reply.hybrid.cache, reply.choices[0].message.content) == ("miss", "own")
-
-    async def test_modes_share_only_what_they_declare_the_same(self, make: Making) -> None:
-        models = SETTINGS["models"]
-        places = Places(serverless=[said()], modal=[said()])
-        shared: dict[str, Any] = {"cache": "memory", "cache_namespace": "team"}
-        apart = make(transport=places.transport, **{**SETTINGS, **shared})
-        await apart.create(**FIXED)
-        assert (await apart.create(mode="modal", **FIXED)).hybrid.cache == "miss"
-        declared = {name: {**entry, "identity": "weights@fp8"} for name, entry in models.items()}
-        api = make(transport=places.transport, **{**SETTINGS, **shared, "models": declared})
-        await api.create(**FIXED)
-        hit = (await api.create(mode="modal", **FIXED)).hybrid
-        assert (hit.cache, hit.mode) == ("hit", "together-serverless")
-
-    async def test_the_identity_of_a_mode_counts_before_that_of_the_model(self, make: Making) -> None:
-        places = Places(serverless=[said()], modal=[said()])
-        name, entry = next(iter(SETTINGS["models"].items()))
-        modal = entry["modal"] if isinstance(entry["modal"], dict) else {"model": entry["modal"]}
-        declared = {name: {**entry, "identity": "a", "modal": {**modal, "identity": "b"}}}
-        settings = {**SETTINGS, "cache": "memory", "cache_namespace": "team", "models": declared}
-        api = make(transport=places.transport, **settings)
-        await api.create(**FIXED)
-        assert (await api.create(mode="modal", **FIXED)).hybrid.cache == "miss"
-
-    async def test_it_outlives_a_switch(self, make: Making) -> None:
-        places = Places(serverless=[said()], modal=[said()])
-        api = make(transport=places.transport, cache="memory", **SETTINGS)
-        await api.create(**FIXED)
-        await api.switch("modal")
-        await api.create(**FIXED)
-        await api.switch("together-serverless")
-        assert (await api.create(**FIXED)).hybrid.cache == "hit"
-
-    async def test_a_rotated_credential_is_another(self, make: Making) -> None:
-        transport = ScriptedTransport([said()])
-        key = "one"
-        api = make(transport=transport, cache="memory", model="m", api_key=lambda: key)
-        await api.create(**FIXED)
-        key = "two"
-        assert (await api.create(**FIXED)).hybrid.cache == "miss"
-        key = "one"
-        assert (await api.create(**FIXED)).hybrid.cache == "hit"
-
-
 class Failing:
     """A store whose entries cannot be read."""
 
@@ -409,7 +267,7 @@ async def test_a_closed_client_has_let_go_of_its_answers(make: Making) -> None:
     await api.create(**FIXED)
     store = store_of(api)
     await api.close()
-    assert (len(store), store.bytes) == (0, 0)
+    assert (len(store), store.size) == (0, 0)
 
 
 async def test_no_connection_is_needed_for_what_is_kept(make: Making) -> None:

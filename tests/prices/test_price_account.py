@@ -10,11 +10,11 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initialize, invariant, rule
 
+from hybrid_infer.calls.machines import MachineReport
 from hybrid_infer.prices.account import (
     ONE_ASSUMED,
     STATE_UNKNOWN,
     UNPRICED,
-    MachineReport,
     Stay,
     Terms,
 )

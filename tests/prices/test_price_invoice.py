@@ -8,7 +8,8 @@ import threading
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hybrid_infer.prices.account import MachineReport, Stay, Terms
+from hybrid_infer.calls.machines import MachineReport
+from hybrid_infer.prices.account import Stay, Terms
 from hybrid_infer.prices.meter import Meter
 from hybrid_infer.simulator.dedicated import Endpoint, EndpointPlan
 from hybrid_infer.simulator.exchange import Work

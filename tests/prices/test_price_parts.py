@@ -56,14 +56,19 @@ def test_a_cold_start_is_a_part_of_its_own_wherever_it_was_waited_for() -> None:
     """One H100 at 0.001097 a second: 2 s before the attempt, 3 s in it, then 1 s of work."""
     second = 1_000_000_000
     answered = call(MODAL, machine_ns=second, cold_ns=3 * second)
-    found = cost(answered, waits=[Wait(target=MODAL, cold_ns=2 * second, machine_nano=None)])
+    found = cost(
+        answered, waits=[Wait(target=MODAL, started=0.0, ended=9.0, cold_ns=2 * second, machine_nano=None)]
+    )
     assert parts(found) == {"machine_time": Decimal("0.001097"), "cold_start": Decimal("0.005485")}
     assert found.amount == Decimal("0.006582")
     assert not found.final
 
 
 def test_a_call_that_only_waited_costs_its_wait() -> None:
-    found = cost(call(MODAL, billed=False), waits=[Wait(target=MODAL, cold_ns=10**9, machine_nano=1_097_000)])
+    found = cost(
+        call(MODAL, billed=False),
+        waits=[Wait(target=MODAL, started=0.0, ended=9.0, cold_ns=10**9, machine_nano=1_097_000)],
+    )
     assert (found.amount, found.basis) == (Decimal("0.001097"), "machine-time")
     assert parts(found) == {"cold_start": Decimal("0.001097")}
 
@@ -95,7 +100,10 @@ ATTEMPTS = st.lists(
 
 @given(ATTEMPTS, st.lists(st.integers(0, 10**7), max_size=3))
 def test_parts_add_up_to_the_amount_exactly(attempts: list[Attempt], cold: list[int]) -> None:
-    found = cost(*attempts, waits=[Wait(target=MODAL, cold_ns=ns, machine_nano=None) for ns in cold])
+    found = cost(
+        *attempts,
+        waits=[Wait(target=MODAL, started=0.0, ended=9.0, cold_ns=ns, machine_nano=None) for ns in cold],
+    )
     assert found.parts is not None
     amounts = asdict(found.parts).values()
     assert sum(amounts, Decimal(0)) == found.amount

@@ -114,8 +114,8 @@ def test_a_misspelt_mode_of_a_model_is_an_error_that_says_what_there_is() -> Non
     told = problems({"models": {"a": {"modl": "x", "gcp": "x"}, "b.c": {"mdoe": "modal"}}})
     assert told == (
         "argument models.a.modl: no such setting; did you mean models.a.modal?",
-        "argument models.a.gcp: no such setting; use one of mode, never_leave, together-serverless, "
-        "together-dedicated, modal, openai-compatible",
+        "argument models.a.gcp: no such setting; use one of mode, identity, never_leave, "
+        "together-serverless, together-dedicated, modal, openai-compatible",
         'argument models."b.c".mdoe: no such setting; did you mean models."b.c".mode?',
     )
 

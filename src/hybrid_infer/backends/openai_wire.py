@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, ClassVar
 
 from pydantic_core import from_json, to_json
@@ -45,6 +45,8 @@ class OpenAIBackend:
     def __init__(self, address: Address, credentials: Credentials) -> None:
         self._address = address
         self._credentials = credentials
+        self.credential: Callable[[], HeaderPairs] = credentials.headers
+        """The header pairs that prove who asks, as they are now."""
         agent = ("user-agent", USER_AGENT)
         self._get_headers = (("accept", "application/json"), agent)
         self._json_headers = (("content-type", "application/json"), *self._get_headers)
@@ -82,14 +84,6 @@ class OpenAIBackend:
     def place(self) -> str:
         """Where requests for answers go: origin and path."""
         return f"{self._address.origin}{self._address.prefix}"
-
-    def credential(self) -> HeaderPairs:
-        """The header pairs that prove who asks, as they are now.
-
-        Raises:
-            ConfigurationError: a secret is empty or cannot stand in a header.
-        """
-        return self._credentials.headers()
 
     def attach_session(self, call: Call, session: str, body: dict[str, Any], headers: dict[str, str]) -> None:
         """Put the session where the provider looks for it."""

@@ -57,7 +57,7 @@ class Entry:
     saved_nano: int | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class Served:
     """Whose answer a call got that was not asked for on its behalf.
 

@@ -218,6 +218,41 @@ class Call:
     sharing: Sharing | None = None
     horizon: Horizon | None = None
 
+    def changed(self, **changes: Any) -> Call:
+        """A copy with other values in some fields. As `dataclasses.replace`, in a quarter of its time."""
+        copy = object.__new__(Call)
+        copy.operation = self.operation
+        copy.model = self.model
+        copy.body = self.body
+        copy.stream = self.stream
+        copy.timeouts = self.timeouts
+        copy.deadline = self.deadline
+        copy.mode = self.mode
+        copy.purpose = self.purpose
+        copy.tag = self.tag
+        copy.session = self.session
+        copy.priority = self.priority
+        copy.fallback = self.fallback
+        copy.never_leave = self.never_leave
+        copy.on_stream_break = self.on_stream_break
+        copy.hedge = self.hedge
+        copy.max_retries = self.max_retries
+        copy.extra_headers = self.extra_headers
+        copy.extra_body = self.extra_body
+        copy.cache = self.cache
+        copy.candidates = self.candidates
+        copy.avoid = self.avoid
+        copy.overflows = self.overflows
+        copy.patient = self.patient
+        copy.lane = self.lane
+        copy.tally = self.tally
+        copy.until = self.until
+        copy.sharing = self.sharing
+        copy.horizon = self.horizon
+        for name, value in changes.items():
+            setattr(copy, name, value)
+        return copy
+
     @property
     def end(self) -> float:
         """`Runtime.now()` until which its answer may be waited for."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, TypedDict
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, GetCoreSchemaHandler, PrivateAttr
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, GetCoreSchemaHandler
 from pydantic_core import CoreSchema, core_schema
 
 if TYPE_CHECKING:
@@ -116,8 +116,6 @@ class ChatCompletion(_Wire):
     usage: CompletionUsage | None = None
     system_fingerprint: str | None = None
 
-    _hybrid: Hybrid | None = PrivateAttr(default=None)
-
     @property
     def hybrid(self) -> Hybrid:
         """What is known of the call.
@@ -125,15 +123,20 @@ class ChatCompletion(_Wire):
         Raises:
             AttributeError: the completion was not returned by a client.
         """
-        if self._hybrid is None:
+        private = self.__pydantic_private__
+        if private is None:
             raise AttributeError("this completion was not returned by a client, so it has no `hybrid`")
-        return self._hybrid
+        hybrid: Hybrid = private["hybrid"]
+        return hybrid
 
     @hybrid.setter
     def hybrid(self, value: Hybrid) -> None:
-        if self._hybrid is not None and self._hybrid != value:
+        private = self.__pydantic_private__
+        if private is not None and private["hybrid"] != value:
             raise AttributeError("`hybrid` is set once, by the client")
-        self._hybrid = value
+        # Where pydantic keeps private attributes, so that it is copied and pickled like one. Declared as one
+        # it would be made ready in Python for every answer that is read, at the price of reading it.
+        object.__setattr__(self, "__pydantic_private__", {"hybrid": value})
 
     def __eq__(self, other: Any) -> bool:
         if not isinstance(other, ChatCompletion):

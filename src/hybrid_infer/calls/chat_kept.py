@@ -25,7 +25,7 @@ def kept_chat(events: Callable[[ChatCompletion], Sequence[ChatCompletionChunk]])
         repeats=repeats,
         whole=whole,
         same_in_stream=same_in_stream,
-        read=ChatCompletion.model_validate_json,
+        read=ChatCompletion.__pydantic_validator__.validate_json,  # `model_validate_json`, and nothing around
         events=events,
     )
 
@@ -41,8 +41,8 @@ def repeats(body: Mapping[str, Any]) -> bool:
         return False
     if body.get("web_search_options"):
         return False
-    tools: Any = body.get("tools")
-    return not isinstance(tools, list | tuple) or all(map(_is_function, cast("Sequence[Any]", tools)))
+    tools: object = body.get("tools")
+    return not isinstance(tools, list | tuple) or all(map(_is_function, cast("Sequence[object]", tools)))
 
 
 def whole(completion: ChatCompletion) -> bool:
@@ -56,7 +56,8 @@ def same_in_stream(body: Mapping[str, Any]) -> bool:
     return not any(body.get(option) for option in _LOST_IN_STREAMS)
 
 
-def _is_function(tool: Any) -> bool:
+def _is_function(tool: object) -> bool:
     """A tool that the caller runs, in whatever form it was written."""
-    kind: Any = tool.get("type") if isinstance(tool, Mapping) else getattr(tool, "type", None)
-    return kind == "function"
+    if isinstance(tool, Mapping):
+        return cast("Mapping[str, object]", tool).get("type") == "function"
+    return getattr(tool, "type", None) == "function"

@@ -108,7 +108,7 @@ class Hybrid:
             target=served.target if served else last.target.name if last else None,
             model=(facts.model if facts else None) or (last.target.model if last else call.model),
             attempts=len(tally.attempts),
-            history=tuple(Tried.of(attempt, tally.started) for attempt in tally.attempts),
+            history=tuple([Tried.of(attempt, tally.started) for attempt in tally.attempts]),
             restarts=tally.restarts,
             latency=tally.latency,
             time_to_first_token=None if first is None else first - tally.started,

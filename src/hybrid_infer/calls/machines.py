@@ -125,4 +125,4 @@ def wait_record(call: str, number: int, wait: Wait, shift: int, rate: Rate) -> W
 
 def machine_name(target: Target) -> str:
     """What a ledger calls the machine behind a target: mode, host and model, with spaces between."""
-    return f"{target.mode} {target.host} {target.model}"
+    return f"{target.mode} {target.host} {target.model}{' (simulated)' if target.simulated else ''}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date
 from decimal import Decimal
@@ -78,6 +79,7 @@ class Equivalent:
 class Detail(Protocol):
     """What a cost was worked out from; it can be pickled. Asked only by who wants to know more."""
 
+    def nanos(self) -> Mapping[str, int]: ...
     def parts(self) -> CostParts | None: ...
     def equivalent(self) -> tuple[Equivalent, ...]: ...
 
@@ -113,6 +115,11 @@ class Cost:
         if self.amount is None:
             return None
         return CostParts() if self.detail is None else self.detail.parts()
+
+    @property
+    def nanos(self) -> Mapping[str, int]:
+        """The parts that are not 0 by name, in nano-dollars: for those who make no `Decimal` of them."""
+        return {} if self.amount is None or self.detail is None else self.detail.nanos()
 
     @property
     def equivalent(self) -> tuple[Equivalent, ...]:

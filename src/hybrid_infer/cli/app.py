@@ -14,6 +14,7 @@ from hybrid_infer.cli.doctor import doctor
 from hybrid_infer.cli.explain import explain
 from hybrid_infer.cli.ledger import ledger
 from hybrid_infer.cli.prices import prices
+from hybrid_infer.cli.reconcile import reconcile
 from hybrid_infer.cli.simulate import simulate
 from hybrid_infer.cli.terminal import note
 from hybrid_infer.errors import HybridInferError
@@ -59,7 +60,7 @@ def root(
     """
 
 
-for _command in (demo, call, explain, doctor, simulate):
+for _command in (demo, call, explain, doctor, simulate, reconcile):
     app.command()(_command)
 app.add_typer(ledger, name="ledger")
 app.add_typer(prices, name="prices")

@@ -6,7 +6,7 @@ import csv
 import json
 import re
 import sys
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -16,11 +16,16 @@ from typing import IO, TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from hybrid_infer.calls.money import usd
+from hybrid_infer.calls.records import unix_ns
 from hybrid_infer.cli.config import Config, config_file
 from hybrid_infer.cli.terminal import AsJson, console, decimals, note, write_json
 from hybrid_infer.errors import ConfigurationError
 
 if TYPE_CHECKING:
+    from hybrid_infer.calls.machines import Share
+    from hybrid_infer.settings import Settings
+    from hybrid_infer.stores.ledger.machines import Machine
     from hybrid_infer.stores.ledger.summary import Line, Summary
 
 ledger = typer.Typer(
@@ -64,15 +69,55 @@ def summary(
     used one machine at a time, its time is divided anew among all of them, and the summary says so. Files
     that became full count too.
     """
+    from hybrid_infer.prices.chosen import machine_division
     from hybrid_infer.stores.ledger.reader import ledger_files
     from hybrid_infer.stores.ledger.summary import summarise
 
-    files = ledger_files(_ledger(file, config))
-    found = summarise(files, by=by, since=_moment(since, "--since"), until=_moment(until, "--until"))
+    settings = settings_of(config)
+    found = summarise(
+        ledger_files(ledger_path(file, settings)),
+        divide=machine_division(settings),
+        by=by,
+        since=_moment(since, "--since"),
+        until=_moment(until, "--until"),
+    )
     if as_json:
         write_json(_json(found, by))
     else:
         _show(found, by)
+
+
+@ledger.command()
+def machines(
+    since: Annotated[
+        str | None,
+        typer.Option(metavar="TIME", help="From this day or hour on, UTC: 2026-10-01, 2026-10-01T14."),
+    ] = None,
+    until: Annotated[str | None, typer.Option(metavar="TIME", help="Before this day or hour, UTC.")] = None,
+    as_json: AsJson = False,
+    file: File = None,
+    config: Config = None,
+) -> None:
+    """Show what machines cost that are paid by time: used, cold starts, idle.
+
+    A machine's time is divided among the calls of all processes. Where nobody told its state, what it cost
+    between calls is unknown, or estimated: the command says which.
+    """
+    from hybrid_infer.prices.chosen import machine_division
+    from hybrid_infer.stores.ledger.machines import machines
+    from hybrid_infer.stores.ledger.reader import ledger_files
+
+    settings = settings_of(config)
+    first, last = _moment(since, "--since"), _moment(until, "--until")
+    if (first is None) != (last is None):
+        raise typer.BadParameter("give both --since and --until, or neither")
+    marks = () if first is None or last is None else (unix_ns(first), unix_ns(last))
+    files = ledger_files(ledger_path(file, settings))
+    found = list(machines(files, marks, divide=machine_division(settings)))
+    if as_json:
+        write_json([_machine_json(machine) for machine in found])
+    else:
+        _show_machines(found)
 
 
 @ledger.command()
@@ -137,11 +182,24 @@ def merge(
 
 
 def _ledger(given: Path | None, config: Path | None) -> Path:
-    if given is not None:
-        return given
+    return given if given is not None else ledger_path(None, settings_of(config))
+
+
+def settings_of(config: Path | None) -> Settings:
     from hybrid_infer.settings import Settings
 
-    path = Settings.load(config=config_file(config)).ledger
+    return Settings.load(config=config_file(config))
+
+
+def ledger_path(given: Path | None, settings: Settings) -> Path:
+    """The ledger that a command reads.
+
+    Raises:
+        ConfigurationError: none is named.
+    """
+    if given is not None:
+        return given
+    path = settings.ledger
     if path is None:
         raise ConfigurationError(
             "there is no ledger: name it with --ledger FILE, or set HYBRID_INFER_LEDGER=FILE, which also "
@@ -277,3 +335,57 @@ def _remarks(found: Summary) -> Iterator[str]:
             f"{machine.seen:,.1f} s of busy time, each for itself; it was busy {machine.busy:,.1f} s, "
             "and that is divided among all of them here."
         )
+
+
+def _machine_json(machine: Machine) -> dict[str, Any]:
+    (report,) = machine.reports
+    shares = {
+        "used": report.attributed,
+        "cold_start_waited_for": report.waited,
+        "cold_start_for_nobody": report.cold_start,
+        "idle": report.idle,
+        "total": report.total,
+    }
+    return {
+        "machine": machine.name,
+        "processes": machine.processes,
+        "followed": machine.followed,
+        "hourly_usd": None if machine.rate is None else float(usd(machine.rate)),
+        **{f"{name}_s": None if share is None else share.seconds for name, share in shares.items()},
+        **{
+            f"{name}_usd": None if share is None or share.usd is None else float(share.usd)
+            for name, share in shares.items()
+        },
+        "estimated": report.estimated,
+        "reasons": list(report.reasons),
+    }
+
+
+def _show_machines(found: Sequence[Machine]) -> None:
+    from rich.box import SIMPLE
+    from rich.table import Table
+
+    out = console()
+    if not found:
+        out.print("There is no machine that is paid by time.")
+        return
+    table = Table(box=SIMPLE, show_edge=False, padding=(0, 1, 0, 0))
+    for name in ("machine", "used\nUSD", "cold starts\nUSD", "idle\nUSD", "total\nUSD", "processes"):
+        table.add_column(name, justify="left" if name == "machine" else "right", no_wrap=True)
+    for machine in found:
+        (report,) = machine.reports
+        table.add_row(
+            machine.name,
+            *(_usd(share) for share in (report.attributed, report.cold_start, report.idle, report.total)),
+            str(machine.processes),
+        )
+    out.width = max(out.width, 250)
+    out.print(table)
+    out.print("Cold starts are those that nobody waited for; the others are used.")
+    for machine in found:
+        for reason in machine.reports[0].reasons:
+            out.print(f"{machine.name}: {reason}.")
+
+
+def _usd(share: Share | None) -> str:
+    return "unknown" if share is None or share.usd is None else decimals(share.usd)

@@ -6,8 +6,6 @@ The layer only fixes the moment. Whoever waits further in (queue, cold, retry, t
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from hybrid_infer.calls.call import Call, Service
 from hybrid_infer.calls.reply import Reply
 from hybrid_infer.calls.timeouts import NONE_GIVEN, Timeouts
@@ -38,4 +36,4 @@ class Deadline:
                 billed=False,
                 hint="nothing was sent; give the call more time",
             )
-        return await inner(replace(call, until=now + seconds, timeouts=timeouts))
+        return await inner(call.changed(until=now + seconds, timeouts=timeouts))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Protocol, cast
 
 from hybrid_infer.calls.call import MODES, Call, Mode, ModeChoice, Service, Target
@@ -56,7 +56,7 @@ class Plan:
 
     async def __call__(self, call: Call, inner: Service) -> Reply:
         candidates, overflows = self.candidates(call)
-        return await inner(replace(call, candidates=candidates, overflows=overflows))
+        return await inner(call.changed(candidates=candidates, overflows=overflows))
 
     def candidates(self, call: Call) -> tuple[tuple[Target, ...], bool]:
         """The targets that may answer, and whether the second is the overflow of the first."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 
@@ -37,8 +37,11 @@ class Bill:
     others: Sequence[Rate]
     at: date
 
-    def parts(self) -> CostParts:
-        """The amount in pieces that add up to it, each less than a nano-dollar from its exact value."""
+    def nanos(self) -> Mapping[str, int]:
+        """The amount in pieces that add up to it, each less than a nano-dollar from its exact value.
+
+        In nano-dollars, by the names that they have in `CostParts`.
+        """
         last = self.last
         exact: dict[str, int] = {}
         if last is not None:
@@ -55,7 +58,11 @@ class Bill:
             by_rest = sorted(exact, key=lambda kind: exact[kind] % PARTS, reverse=True)
             for kind in by_rest[:missing]:
                 whole[kind] += 1
-        return CostParts(**{kind: usd(nano) for kind, nano in whole.items() if nano})
+        return {kind: nano for kind, nano in whole.items() if nano}
+
+    def parts(self) -> CostParts:
+        """`nanos` in USD."""
+        return CostParts(**{kind: usd(nano) for kind, nano in self.nanos().items()})
 
     def equivalent(self) -> tuple[Equivalent, ...]:
         """The same answer at the other rates known for its model."""

@@ -32,6 +32,7 @@ CONTAINER_TIME = "Modal does not tell the seconds of a container: they are estim
 NONPREEMPTIBLE = 3
 """Factor on CPU and memory of containers that must not be preempted (modal.com/docs/guide/preemption)."""
 
+_NOTHING = usd(0)
 _NO_USER: Mapping[str, UserPrice] = MappingProxyType({})
 
 
@@ -84,6 +85,7 @@ class PriceBook:
         self._others = others
         self._rates: dict[object, Rate] = {}
         self._recent: tuple[object, Rate] | None = None
+        self._recent_others: tuple[object, tuple[Rate, ...]] | None = None
         self._elsewhere: dict[object, tuple[Rate, ...]] = {}
 
     def token_price(self, model: str, mode: Mode) -> TokenPrice | None:
@@ -112,11 +114,19 @@ class PriceBook:
         rate = self.rate(target)
         if rate.basis != "machine-time" and (rate.basis != "unknown" or target.basis != "machine-time"):
             return None
-        price = None if rate.machine is None else rate.machine.nano_per_hour
-        if target.mode != "modal":
-            return Terms(nano_per_hour=price)
+        return self.terms_in(target.mode, None if rate.machine is None else rate.machine.nano_per_hour)
+
+    def hourly(self, target: Offered) -> int | None:
+        """Nano-dollars per hour of a replica; None is unknown, or it is not paid by time."""
+        machine = self.rate(target).machine
+        return None if machine is None else machine.nano_per_hour
+
+    def terms_in(self, mode: str, nano_per_hour: int | None) -> Terms:
+        """How a machine is billed in a mode, at this price."""
+        if mode != "modal":
+            return Terms(nano_per_hour=nano_per_hour)
         return Terms(
-            nano_per_hour=price,
+            nano_per_hour=nano_per_hour,
             cold_start=True,
             window=self._containers.scaledown_window,
             concurrency=self._containers.concurrency,
@@ -209,9 +219,11 @@ class PriceBook:
 
     def saved(self, target: Target, usage: Usage | None, *, at: date) -> Cost:
         """The cost of a cache hit: nothing. `equivalent` says what the answer would have cost."""
-        others = (self.rate(target), *self._rates_elsewhere(target))
-        bill = Bill((), (), None, None, usage, None, others, at)
-        return Cost(amount=usd(0), basis="cache", detail=bill)
+        recent = self._recent_others
+        if recent is None or recent[0] is not target:
+            recent = self._recent_others = target, (self.rate(target), *self._rates_elsewhere(target))
+        bill = Bill((), (), None, None, usage, None, recent[1], at)
+        return Cost(amount=_NOTHING, basis="cache", detail=bill)
 
     def _waited(self, waits: Sequence[Wait], at: date) -> list[Item]:
         found: list[Item] = []

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hybrid_infer.prices.book import Containers, PriceBook
 from hybrid_infer.prices.cache import default_path, kept
+from hybrid_infer.prices.settling import settle
 from hybrid_infer.prices.user import user_prices
 
 if TYPE_CHECKING:
     from hybrid_infer.calls.call import Target
+    from hybrid_infer.calls.machines import MachineReport, Role, StateChange
     from hybrid_infer.prices.rates import Offered
     from hybrid_infer.settings import Settings
 
@@ -40,6 +42,24 @@ def price_book(
         ),
         others=others,
     )
+
+
+def machine_division(settings: Settings) -> Callable[..., tuple[list[int], list[MachineReport]]]:
+    """How the time of a machine is divided among the processes that used it, at the terms of its mode."""
+    book = price_book(settings)
+
+    def divide(
+        mode: str,
+        nano_per_hour: int | None,
+        stays: Iterable[tuple[int, int, int]],
+        roles: Sequence[Role],
+        *,
+        states: Iterable[StateChange],
+        marks: Sequence[int] = (),
+    ) -> tuple[list[int], list[MachineReport]]:
+        return settle(book.terms_in(mode, nano_per_hour), stays, roles, states=states, marks=marks)
+
+    return divide
 
 
 def cache_file(settings: Settings, environ: Mapping[str, str] = os.environ) -> Path | None:

@@ -6,17 +6,16 @@ each of them is given one n-th of the time that passes; when none is, the time i
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
 from functools import partial
-from operator import itemgetter
 from queue import SimpleQueue
 
+from hybrid_infer.calls.machines import MachineReport
 from hybrid_infer.calls.money import NANO
-from hybrid_infer.prices.account import Account, MachineReport, Stay, Terms
+from hybrid_infer.prices.account import Account, Stay, Terms
 from hybrid_infer.runtime.base import Guard
 
-__all__ = ["Interval", "Meter", "StateChange", "Stay", "settled"]
+__all__ = ["Meter", "Stay"]
 
 
 class Meter:
@@ -97,61 +96,3 @@ class Meter:
         # Only the holder of the guard takes from the queue: what is not empty stays so.
         while not self._events.empty():
             self._events.get_nowait()()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Interval:
-    """One call's time on a machine as a process recorded it. Nanoseconds of a clock that all share.
-
-    Attributes:
-        waiting: it waited for the machine to come up.
-        billed: False where the machine did not serve it.
-    """
-
-    began: int
-    ended: int
-    waiting: bool = False
-    billed: bool = True
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StateChange:
-    """From `at` on so many replicas serve and so many come up; None where that is not known."""
-
-    at: int
-    serving: int | None
-    starting: int = 0
-
-
-def settled(
-    terms: Terms,
-    intervals: Sequence[Interval],
-    states: Iterable[StateChange] = (),
-    *,
-    until: int | None = None,
-) -> tuple[list[Stay], MachineReport]:
-    """The shares of calls from all processes that used one machine, in the order given, and its report.
-
-    Each process can only divide the machine among its own calls; together their shares would come to more
-    than the machine cost. So the sharing is done again when the records of all of them are read.
-
-    Args:
-        states: what was known of the machine, from whomever.
-        until: the end of the report; None is the last event.
-    """
-    account = Account(terms)
-    stays = [Stay(waiting=interval.waiting) for interval in intervals]
-    # At the same moment who goes makes room first.
-    events: list[tuple[tuple[int, int], Callable[[int], object]]] = [
-        ((change.at, 1), partial(account.set_state, change.serving, change.starting)) for change in states
-    ]
-    for stay, interval in zip(stays, intervals, strict=True):
-        ended = max(interval.began, interval.ended)
-        events.append(((interval.began, 2), partial(account.come, stay)))
-        order = 3 if ended == interval.began else 0
-        events.append(((ended, order), partial(account.go, stay, billed=interval.billed)))
-    events.sort(key=itemgetter(0))
-    last = 0
-    for (last, _), happen in events:
-        happen(last)
-    return stays, account.report(last if until is None else until, settled=True)

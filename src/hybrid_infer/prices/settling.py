@@ -1,17 +1,23 @@
 """Settling: one machine is divided among the calls of all processes, once their records are read together.
 
 Each process can only divide a machine among its own calls (`prices.meter`). What several of them give away
-together is too much then, wherever they were there at the same time; and no process alone knows what was idle.
+together is too much then, wherever they were there at the same time; and none of them knows what was idle.
 """
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from heapq import heappop, heappush
+from itertools import chain, pairwise
+from operator import itemgetter
 
 from hybrid_infer.calls.machines import MachineReport, Role, StateChange
+from hybrid_infer.calls.money import NANO
 from hybrid_infer.prices.account import Account, Terms, Totals
+
+_END = (0, 0, sys.maxsize)
+"""Comes after all stays: by then everybody has left."""
 
 
 def settle(
@@ -22,21 +28,21 @@ def settle(
     states: Iterable[StateChange] = (),
     marks: Sequence[int] = (),
 ) -> tuple[list[int], list[MachineReport]]:
-    """The shares of calls from all processes that used one machine, and its reports.
+    """The shares of calls from all processes that used one machine, and what the machine cost.
 
-    It is what an `Account` makes of the same events; millions of calls take seconds, and nothing is kept of a
-    call but while it is there.
+    It is what an `Account` makes of the same events. Of millions of calls it takes seconds, and nothing is
+    kept of a call but while it is there.
 
     Args:
         stays: end, group and begin of each, in the order of their begins. Each takes some time.
         roles: of the groups, which count from 1.
-        states: what was known of the machine, from whomever; of several words at a moment the last counts.
-        marks: moments in ascending order: there is a report for the time between any two. Without them there
+        states: what was known of the machine, from whomever; the last word counts.
+        marks: moments in ascending order: there is a report of the time between any two. Without them there
             is one, from the first event to the last.
 
     Returns:
-        the time given to each group, its cold starts included, in nanoseconds; and the reports. Shares of all
-        groups add up to what the machine was used for; those of groups that were refused are 0.
+        the time given to each group, cold starts included, in nanoseconds: all of it together is what was
+        attributed, and groups that were refused are given nothing. And the reports.
     """
     return _Settling(terms, states, marks).through(stays, roles)
 
@@ -44,40 +50,138 @@ def settle(
 class _Settling(Account):
     """An account that is told everything at once."""
 
-    __slots__ = ("_change", "_changes", "_marks", "_refused", "_spans", "_turn")
+    __slots__ = ("_next", "_refused", "_spans", "_turns", "_window")
 
     def __init__(self, terms: Terms, states: Iterable[StateChange], marks: Sequence[int]) -> None:
         super().__init__(terms)
-        self._changes = sorted(states, key=_at)
-        self._change = 0
-        self._marks = iter([*marks, sys.maxsize])
-        self._turn = min(_first(self._changes), next(iter(marks), sys.maxsize))
+        turns: list[tuple[int, StateChange | None]] = [(change.at, change) for change in states]
+        self._turns = sorted([*turns, *((at, None) for at in marks)], key=itemgetter(0))
+        self._next = 0
         self._refused = 0
         self._spans: list[Totals] = []
+        self._window = round((terms.window or 0.0) * NANO)
 
     def through(
         self, stays: Iterable[tuple[int, int, int]], roles: Sequence[Role]
     ) -> tuple[list[int], list[MachineReport]]:
         """See `settle`."""
         shares = [0] * (len(roles) + 1)
+        some_differ = any(role != "call" for role in roles)
         there: list[tuple[int, int, int]] = []  # a heap: who leaves next comes first
-        source = iter(stays)
-        coming = next(source, None)
-        # What the account itself knows is up to date only where it is asked: `given` and `rest` are its own.
-        given = rest = cold = inside = last = used = 0
-        simple = False
-        while coming is not None or there:
-            if coming is None or (there and there[0][0] <= coming[2]):
+        # Nearly all of the time one replica is busy. Until `soon` that is so, and the time is divided right
+        # here; the account is told later.
+        given = rest = cold = inside = last = 0
+        soon = -1
+        for stay in chain(stays, [_END]):
+            began = stay[2]
+            while there and there[0][0] <= began:
                 at, group, _ = heappop(there)
-                sign = -1
+                if at < soon:
+                    each, rest = divmod(rest + at - last, inside)
+                    given += each
+                else:
+                    given, rest, cold, soon = self._reach(at, given, rest, inside, last)
+                last = at
+                if some_differ and (role := roles[group - 1]) != "call":
+                    soon = -1
+                    if role == "wait":
+                        self._waiting -= 1
+                        shares[group] += self._cold_given
+                        continue
+                    self._refused -= 1
+                inside -= 1
+                shares[group] += given + cold
+            if stay is _END:
+                break
+            if began < soon:
+                if inside:
+                    each, rest = divmod(rest + began - last, inside)
+                    given += each
+                else:
+                    self._pause(began, given, last)
             else:
-                _, group, at = coming
-                heappush(there, coming)
-                coming, sign = next(source, None), 1
-            if simple and inside and at < self._turn:
-                used += at - last
-                each, rest = divmod(rest + at - last, inside)
-                given += each
+                given, rest, cold, soon = self._reach(began, given, rest, inside, last)
+            last = began
+            heappush(there, stay)
+            group = stay[1]
+            if some_differ and (role := roles[group - 1]) != "call":
+                soon = -1
+                if role == "wait":
+                    self._waiting += 1
+                    shares[group] -= self._cold_given
+                    continue
+                self._refused += 1
+            inside += 1
+            shares[group] -= given + cold
+        self._tell(given, rest, inside, last)
+        if self._turns:
+            self._go_on(self._turns[-1][0])
+        for group, role in enumerate(roles, 1):
+            if role == "refused":
+                shares[group] = 0
+        if not self._spans:
+            return shares[1:], [self.report(self._last, settled=True)]
+        return shares[1:], [self._report(*span, settled=True) for span in pairwise(self._spans)]
+
+    def advance(self, at: int) -> None:
+        """As always; but who is refused is known here, and the time is nobody's from the beginning."""
+        given, cold = self._given, self._cold_inside
+        super().advance(at)
+        if self._refused:
+            self._take_back((self._given - given) * self._refused, (self._cold_inside - cold) * self._refused)
+
+    def _reach(self, at: int, given: int, rest: int, inside: int, last: int) -> tuple[int, int, int, int]:
+        """Let time pass until `at`: what everybody has been given, and until when it is simple."""
+        self._tell(given, rest, inside, last)
+        self._go_on(at)
+        return self._given, self._rest, self._cold_inside, self._turn() if self._is_simple() else -1
+
+    def _pause(self, at: int, given: int, last: int) -> None:
+        """As `_reach`, where nobody is there and all is simple."""
+        self._tell(given, 0, 0, last)
+        if self._serving is not None:
+            self._idle += at - last
+        elif self._terms.window is None:
+            self._unknown += at - last
+        elif self._up_until:  # one container, at most
+            down = self._up_until[0] + self._window
+            self._idle += min(at, down) - last
+            self._assumed += at - last
+            if down <= at:
+                self._up_until = []
+        self._last = at
+
+    def _tell(self, given: int, rest: int, inside: int, last: int) -> None:
+        """What has come about since the account was told last: one replica was busy."""
+        self._given, self._rest, self._calls = given, rest, inside
+        if self._since is not None and last > self._last:
+            used, self._last = last - self._last, last
+            self._busy += used
+            if self._serving is None:
+                self._assumed += used
+                if self._terms.window is not None:
+                    self._up_until = [last]
+
+    def _go_on(self, at: int) -> None:
+        """Let time pass until `at`, with whatever comes on the way."""
+        while self._turn() <= at:
+            moment, change = self._turns[self._next]
+            self._next += 1
+            if change is None:
+                self._spans.append(self.totals(moment))
             else:
-                ...
-        return shares[1:], []
+                self.set_state(change.serving, change.starting, moment)
+        self.advance(at)
+
+    def _turn(self) -> int:
+        """The next moment at which there is something to do besides coming and going."""
+        return self._turns[self._next][0] if self._next < len(self._turns) else sys.maxsize
+
+    def _is_simple(self) -> bool:
+        """While calls are there, one replica is busy and nothing else costs anything."""
+        if self._refused or self._waiting:
+            return False
+        terms = self._terms
+        if self._serving is not None:
+            return self._serving == 1 and (self._starting == 0 or not terms.cold_start)
+        return terms.window is None or (terms.concurrency is None and len(self._up_until) <= 1)

@@ -6,13 +6,11 @@ out, never 0. Nothing here holds content, a header or a credential.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from decimal import Decimal
-from operator import attrgetter
+from collections.abc import Mapping
 from typing import Any, cast
 
 from hybrid_infer.calls.call import Attempt, Call, Target
-from hybrid_infer.calls.money import Cost, CostParts, Usage
+from hybrid_infer.calls.money import NANO, Cost, Usage
 from hybrid_infer.calls.reply import Facts
 from hybrid_infer.errors import APIError
 from hybrid_infer.telemetry import names
@@ -33,8 +31,7 @@ _INTEGERS: Mapping[str, str] = {
 }
 _STORED = ("hit", "shared", "stale")
 """Answers whose tokens somebody else has paid for."""
-_PARTS = tuple(names.COST_PARTS.values())
-_parts_of: Callable[[CostParts], tuple[Decimal, ...]] = attrgetter(*names.COST_PARTS)
+_PARTS = names.COST_PARTS
 _OUTPUT_TYPES: Mapping[str, str] = {"text": "text", "json_object": "json", "json_schema": "json"}
 
 
@@ -207,20 +204,15 @@ def _add_cost(found: Attributes, cost: Cost) -> None:
     else:
         found[names.USAGE_COST] = total
     split = ""
-    parts = cost.parts
-    if parts is not None:
-        _add_parts(found, parts)
-        if cost.basis == "tokens":
-            prompt, completion = float(parts.input + parts.cached), float(parts.output)
-            found[names.LLM_COST_PROMPT], found[names.LLM_COST_COMPLETION] = prompt, completion
-            split = f'"input_cost":{prompt},"output_cost":{completion},'
+    nanos = cost.nanos
+    for part, nano in nanos.items():
+        found[_PARTS[part]] = nano / NANO
+    if cost.basis == "tokens" and (nanos or not total):
+        prompt = (nanos.get("input", 0) + nanos.get("cached", 0)) / NANO
+        completion = nanos.get("output", 0) / NANO
+        found[names.LLM_COST_PROMPT], found[names.LLM_COST_COMPLETION] = prompt, completion
+        split = f'"input_cost":{prompt},"output_cost":{completion},'
     found[names.MLFLOW_COST] = f'{{{split}"total_cost":{total}}}'
-
-
-def _add_parts(found: Attributes, parts: CostParts) -> None:
-    for name, amount in zip(_PARTS, _parts_of(parts), strict=True):
-        if amount:
-            found[name] = float(amount)
 
 
 def _add_answer(found: Attributes, call: Call, facts: Facts, *, cut: bool) -> None:

@@ -8,7 +8,7 @@ keeps its own type and fields.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, TypeAlias, TypeGuard, cast
+from typing import Any, TypeAlias, TypeGuard
 
 from pydantic_core import from_json, to_json
 
@@ -20,6 +20,10 @@ Message = dict[str, Json]
 def is_object(value: Json) -> TypeGuard[dict[str, Json]]:
     """Whether a piece of JSON is an object."""
     return isinstance(value, dict)
+
+
+def _is_array(value: Json) -> TypeGuard[list[Json]]:
+    return isinstance(value, list)
 
 
 _FINISH: Mapping[str, str] = {"tool_calls": "tool_call", "function_call": "tool_call"}
@@ -67,8 +71,8 @@ def _message(message: Message, role: str = "user") -> Message:
     if isinstance(content, str):
         if content:
             parts.append({"type": "text", "content": content})
-    elif isinstance(content, list):
-        parts.extend(_part(part) for part in cast("list[Json]", content))
+    elif _is_array(content):
+        parts.extend(_part(part) for part in content)
     if message.get("refusal"):
         parts.append({"type": "refusal", "content": message["refusal"]})
     calls = message.get("tool_calls") or ()

@@ -1,0 +1,1 @@
+"""Real OpenTelemetry backends, asked what they were told: `make otel-backends`."""
