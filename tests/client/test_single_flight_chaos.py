@@ -101,6 +101,20 @@ class TestCancelled:
 
         virtual.run(body())
 
+    def test_one_that_is_cancelled_as_it_is_let_in_keeps_nothing_open(self) -> None:
+        async def body() -> None:
+            api, transport = self.api(slow_stream())
+            leader = asyncio.create_task(api.stream(**FIXED))
+            other = asyncio.create_task(api.stream(**FIXED))
+            stream = await leader
+            other.cancel()
+            await asyncio.gather(other, return_exceptions=True)
+            assert transport.open == 1
+            await stream.close()
+            assert transport.open == 0
+
+        virtual.run(body())
+
     def test_when_all_are_cancelled_nothing_stays_open(self) -> None:
         async def body() -> None:
             api, transport = self.api(slow_stream())

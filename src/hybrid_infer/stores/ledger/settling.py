@@ -110,7 +110,7 @@ class Used:
         self.states: list[StateChange] = []
         self.watchers: set[str] = set()
         """Processes that told of its state."""
-        rates: list[int] = []
+        rates: list[tuple[int, int]] = []
         for reader in readers:
             self._places.append({})
             for number, share in self._shares(reader, name):
@@ -121,9 +121,10 @@ class Used:
             ):
                 self.states.append(StateChange(at=at, serving=serving, starting=starting))
                 self.watchers.add(process)
-                rates += [rate] if rate else []
-        self.rate: int | None = max([*rates, *(share.rate for share in self.shares)], default=0) or None
-        """What a replica costs in nano-dollars per hour; where the price has changed, the highest one."""
+                rates.append((at, rate or 0))
+        rates += [(share.ended, share.rate) for share in self.shares]
+        self.rate: int | None = max((one for one in rates if one[1]), default=(0, None))[1]
+        """What a replica costs in nano-dollars per hour; where the price has changed, the last one."""
 
     def divided(self, divide: Divide, marks: Sequence[int] = ()) -> tuple[list[int], list[MachineReport]]:
         """See `Divide`; groups are those of `shares`."""

@@ -144,6 +144,8 @@ class Ledger:
             self._seat.pop()
         except IndexError:
             return
+        # Not in the thread: the process may have ended before that begins.
+        self._close_with_worker()
         try:
             # Not threading.Thread, which takes locks that a finaliser must not wait for.
             start_new_thread(self._run, ())
@@ -156,7 +158,6 @@ class Ledger:
     def _run(self) -> None:
         told: list[SimpleQueue[bool]] = []
         try:
-            self._close_with_worker()
             self._serve(told)
         except Exception:
             log.warning("the ledger %s: writing failed", self.path, exc_info=True)
