@@ -10,6 +10,7 @@ import pytest
 from both import Making
 from crowd import together
 from fakes import ScriptedTransport, completion, delta, refused, said, streamed
+from hybrid_infer import CachePolicy
 from hybrid_infer.errors import (
     BadRequestError,
     BudgetExceededError,
@@ -18,6 +19,7 @@ from hybrid_infer.errors import (
     StreamError,
 )
 from hybrid_infer.transport.base import TransportError
+from places import SETTINGS, Places
 from sharing import FIXED, KEY, MODEL, SLOW, asking, slow_stream, streaming
 
 
@@ -98,9 +100,33 @@ async def test_calls_that_do_not_use_the_cache_are_not_shared(make: Making, opti
 async def test_calls_that_differ_are_not_shared(make: Making) -> None:
     transport = ScriptedTransport([SLOW])
     api = make(transport=transport, **KEY)
-    options: list[dict[str, Any]] = [{}, {"seed": 1}, {"max_retries": 0}, {"priority": "batch"}]
+    options: list[dict[str, Any]] = [
+        {},
+        {"seed": 1},
+        {"max_retries": 0},
+        {"priority": "batch"},
+        {"purpose": "batch"},
+        {"on_stream_break": "restart"},
+        {"hedge": True},
+        {"cache": CachePolicy(mode="read")},
+    ]
     await together(api, *[asking(api, **option) for option in options])
-    assert len(transport.sent) == 4
+    assert len(transport.sent) == len(options)
+
+
+async def test_calls_that_may_be_answered_elsewhere_are_not_shared(make: Making) -> None:
+    places = Places(serverless=[SLOW], modal=[SLOW])
+    hybrid = {"base": "together-serverless", "overflow": "modal"}
+    api = make(transport=places.transport, cache="memory", hybrid=hybrid, **SETTINGS)
+    options: list[dict[str, Any]] = [
+        {},
+        {"fallback": ["modal"]},
+        {"fallback": ["modal"], "never_leave": True},
+        {"mode": "hybrid"},
+        {"mode": "modal"},
+    ]
+    found = await together(api, *[asking(api, **option) for option in options])
+    assert [one.hybrid.cache for one in found] == ["miss", "miss", "shared", "miss", "miss"]
 
 
 class TestLate:

@@ -106,8 +106,10 @@ class TestCancelled:
             api, transport = self.api(slow_stream())
             leader = asyncio.create_task(api.stream(**FIXED))
             other = asyncio.create_task(api.stream(**FIXED))
+            loop = asyncio.get_running_loop()
+            # Right after the leader has let it in, and before it wakes.
+            loop.call_at(1.0 + 1e-10, lambda: loop.call_soon(other.cancel))
             stream = await leader
-            other.cancel()
             await asyncio.gather(other, return_exceptions=True)
             assert transport.open == 1
             await stream.close()

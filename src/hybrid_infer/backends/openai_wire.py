@@ -121,8 +121,10 @@ class OpenAIBackend:
             return "retry" if outcome.silent else "ignore"
         if outcome.status == REQUEST_TIMEOUT and type(outcome) is APIStatusError:
             return "retry"
-        known = (self.verdicts[kind] for kind in type(outcome).__mro__ if kind in self.verdicts)
-        return next(known, outcome.verdict)
+        for kind in type(outcome).__mro__:
+            if kind in self.verdicts:
+                return self.verdicts[kind]
+        return outcome.verdict
 
     def is_cold(self, status: int, body: ErrorBody) -> bool:
         """Whether an error says, in the provider's own way, that the machine is not running yet."""

@@ -125,24 +125,31 @@ class Wait:
     machine_nano: int | None
 
 
+# `list` itself: to call `list[str]` takes six times as long, and there is a Tally for every call.
+_attempts: Callable[[], list[Attempt]] = list
+_waits: Callable[[], list[Wait]] = list
+_targets: Callable[[], list[Target]] = list
+_texts: Callable[[], list[str]] = list
+
+
 @dataclass(slots=True, kw_only=True)
 class Tally:
     """What happened on behalf of one call. Written by the layers while the call lives."""
 
     started: float = 0.0
-    attempts: list[Attempt] = field(default_factory=list[Attempt])
+    attempts: list[Attempt] = field(default_factory=_attempts)
     cold_start: bool = False
     cold_wait: float = 0.0
     queue_wait: float = 0.0
     restarts: int = 0
     repeats: int = 0
     """Repeats that count against the call's number of retries."""
-    waits: list[Wait] = field(default_factory=list[Wait])
+    waits: list[Wait] = field(default_factory=_waits)
     """Shares of cold starts that the call waited for."""
-    visited: list[Target] = field(default_factory=list[Target])
+    visited: list[Target] = field(default_factory=_targets)
     """Candidates that were asked, or refused the call without being asked."""
-    why: list[str] = field(default_factory=list[str])
-    warnings: list[str] = field(default_factory=list[str])
+    why: list[str] = field(default_factory=_texts)
+    warnings: list[str] = field(default_factory=_texts)
     cache: CacheUse = "off"
     served: Served | None = None
     """Whose answer it is, where none of the attempts brought it."""

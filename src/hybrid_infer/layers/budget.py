@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
-from typing import Literal, Protocol, TypeAlias
+from typing import Literal, Protocol, TypeAlias, cast
 
 from hybrid_infer.calls.call import Call, Service, Target
 from hybrid_infer.calls.money import Cost, Usage, usd
@@ -287,7 +287,7 @@ def _length(messages: object) -> int:
     if isinstance(messages, str):
         return len(messages)
     if isinstance(messages, dict):
-        return sum(_length(value) for value in messages.values())
+        return sum(map(_length, cast("dict[object, object]", messages).values()))
     if isinstance(messages, list | tuple):
-        return sum(_length(value) for value in messages)
+        return sum(map(_length, cast("list[object]", messages)))
     return 0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol, cast
+from typing import Protocol
 
 from hybrid_infer.calls.call import MODES, Call, Mode, ModeChoice, Service, Target
 from hybrid_infer.calls.reply import Reply
@@ -65,7 +65,7 @@ class Plan:
         entry = policy.models.get(name) if name is not None else None
         choice, why = self._choice(call, name, entry)
         overflows = choice == "hybrid"
-        if overflows:
+        if choice == "hybrid":
             if policy.hybrid is None:
                 raise InvalidCallError(
                     'mode "hybrid" needs a base and an overflow: set HYBRID_INFER_HYBRID__BASE and '
@@ -73,7 +73,7 @@ class Plan:
                 )
             candidates = [self._target(mode, name) for mode in policy.hybrid]
         else:
-            candidates = [self._target(cast("Mode", choice), name)]
+            candidates = [self._target(choice, name)]
         call.tally.why.append(f"{choice}: {why}")
         stay = call.never_leave
         if stay is None:

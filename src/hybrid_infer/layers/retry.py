@@ -208,26 +208,25 @@ class Retry:
     async def __call__(self, call: Call, inner: Service) -> Reply:
         counted = call.tally.restarts > 0
         while True:
+            outcome: Reply | APIError
             try:
-                reply = await inner(call)
+                outcome = await inner(call)
             except APIError as error:
-                failed: APIError | None = error
-            else:
-                failed = None
+                outcome = error
             if not counted:
                 counted = True
                 with self._guard:
                     self._budget.call(self._runtime.now())
-            if failed is None:
-                return reply
+            if isinstance(outcome, Reply):
+                return outcome
             try:
                 # Not in a clause above: an interrupt of the wait would seem to follow from the failure.
-                again = await self.again(call, failed)
+                again = await self.again(call, outcome)
                 if again is None:
-                    raise failed
+                    raise outcome
                 call = again
             finally:
-                del failed
+                del outcome
 
     async def again(self, call: Call, error: APIError) -> Call | None:
         """The call as it is to be sent next, once the time for it has come; None if it is to fail."""

@@ -142,7 +142,7 @@ class Route:
                 if last and cold is None:
                     raise
                 call.tally.why.append(f"{target.name}: {error.message}")
-        waited_for = cold or order[0]
+        waited_for = call.candidates[0] if cold is None else cold
         call.tally.why.append(f"{waited_for.name}: nobody else takes the call, so it is waited for")
         return await waited_for.serve(call)
 
