@@ -50,9 +50,9 @@ def reconcile(
     file: File = None,
     config: Config = None,
 ) -> None:
-    """Compare the providers' bills with the ledger, by day, mode and model.
+    """Compare the providers' bills with the ledger.
 
-    Together is asked with TOGETHER_API_KEY, Modal through the package `modal`. Where the two differ, the
+    By day, mode and model. Together is asked with TOGETHER_API_KEY, Modal through the package `modal`. Where the two differ, the
     likely cause is named, and what speaks for it.
     """
     from hybrid_infer.prices.chosen import machine_division
