@@ -56,7 +56,12 @@ def make(request: pytest.FixtureRequest, colour: str) -> Iterator[Making]:
     """Makes clients of the colour at hand, in virtual time unless the test is marked `real_time`."""
     from both import Making  # the tests of single rooms need none of what a client needs
 
-    yield Making(colour, real_time=request.node.get_closest_marker("real_time") is not None)
+    real_time = request.node.get_closest_marker("real_time") is not None
+    making = Making(colour, real_time=real_time)
+    yield making
+    if colour == "sync" and not real_time:
+        for api in making.apis:  # until the losers of races, which cannot be cancelled, have ended
+            step(api.runtime.sleep(1e7))
 
 
 @pytest.hookimpl(tryfirst=True)

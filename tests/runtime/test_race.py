@@ -82,8 +82,18 @@ class Race:
             return f"{error} broke"
 
 
+of_others: set[threading.Thread] = set()
+"""Threads that were there before a test began."""
+
+
+@pytest.fixture(autouse=True)
+def only_our_own_threads() -> None:
+    of_others.clear()
+    of_others.update(threading.enumerate())
+
+
 def racing_threads() -> list[threading.Thread]:
-    return [thread for thread in threading.enumerate() if "race" in thread.name]
+    return [thread for thread in set(threading.enumerate()) - of_others if "race" in thread.name]
 
 
 async def left_alone(runtime: Runtime) -> None:

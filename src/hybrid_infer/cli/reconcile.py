@@ -52,8 +52,8 @@ def reconcile(
 ) -> None:
     """Compare the providers' bills with the ledger.
 
-    By day, mode and model. Together is asked with TOGETHER_API_KEY, Modal through the package `modal`. Where the two differ, the
-    likely cause is named, and what speaks for it.
+    By day, mode and model. Together is asked with TOGETHER_API_KEY, Modal through the package `modal`. Where
+    the two differ, the likely cause is named, and what speaks for it.
     """
     from hybrid_infer.prices.chosen import machine_division
     from hybrid_infer.prices.matching import matched
