@@ -12,16 +12,14 @@ import argparse
 import asyncio
 import os
 import random
-import subprocess
-import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from statistics import median
 
 import httpx
+from loopback import served
 
 from hybrid_infer import Client
 from hybrid_infer.calls.cached import Entry
@@ -36,45 +34,6 @@ PROMPT = "Why is the sky blue? " * 48
 SIZE = 2_000
 """Bytes of an answer."""
 ROUNDS, CALLS = 25, 60
-
-SERVER = """
-import json, socket, threading
-
-body = json.dumps({
-    "id": "x", "object": "chat.completion", "created": 1786077872, "model": "m",
-    "choices": [
-        {"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": "a" * 1700}}
-    ],
-    "usage": {"prompt_tokens": 250, "completion_tokens": 400, "total_tokens": 650},
-}).encode()
-head = b"HTTP/1.1 200 OK\\r\\ncontent-type: application/json\\r\\ncontent-length: %d\\r\\n\\r\\n"
-answer = head % len(body) + body
-listening = socket.create_server(("127.0.0.1", 0))
-print(listening.getsockname()[1], flush=True)
-
-def serve(connection):
-    got = b""
-    while piece := connection.recv(65536):
-        got += piece
-        if b"\\r\\n\\r\\n" in got and got.endswith(b"}"):
-            got = b""
-            connection.sendall(answer)
-
-while True:
-    threading.Thread(target=serve, args=(listening.accept()[0],), daemon=True).start()
-"""
-
-
-@contextmanager
-def served() -> Iterator[str]:
-    """The address of a server in a process of its own that answers at once."""
-    server = subprocess.Popen([sys.executable, "-c", SERVER], stdout=subprocess.PIPE)
-    try:
-        assert server.stdout is not None
-        yield f"http://127.0.0.1:{int(server.stdout.readline())}/v1"
-    finally:
-        server.kill()
-        server.wait()
 
 
 def made() -> tuple[bytes, Entry]:
@@ -121,7 +80,7 @@ def beside_httpx(folder: Path, answers: int) -> None:
         fresh = iter([made() for _ in range(ROUNDS * CALLS)])
 
         def bare() -> None:
-            http.post(f"{address}/chat/completions", json=body).json()
+            http.post(f"{address}/v1/chat/completions", json=body).json()
 
         def get() -> None:
             assert step(store.get(random.choice(keys))) is not None

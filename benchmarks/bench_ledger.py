@@ -10,8 +10,6 @@ from __future__ import annotations
 
 import argparse
 import sqlite3
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -22,6 +20,7 @@ from pathlib import Path
 from statistics import median
 
 import httpx
+from loopback import served
 
 from hybrid_infer.calls.call import Attempt, Call, Target
 from hybrid_infer.calls.money import Cost, Usage
@@ -37,27 +36,6 @@ from hybrid_infer.stores.ledger.writer import Ledger
 BEGAN_NS = 1_790_000_000 * 10**9
 STEP_NS = 518_400_000
 """5 million calls in 30 days."""
-
-SERVER = """
-import socket, threading
-
-body = b'{"id":"x","choices":[{"index":0,"message":{"role":"assistant","content":"Hello"}}]}'
-answer = b"HTTP/1.1 200 OK\\r\\ncontent-length: %d\\r\\n\\r\\n" % len(body) + body
-listening = socket.create_server(("127.0.0.1", 0))
-print(listening.getsockname()[1], flush=True)
-
-def serve(connection):
-    got = b""
-    while piece := connection.recv(65536):
-        got += piece
-        if b"\\r\\n\\r\\n" in got and got.endswith(b"}"):
-            got = b""
-            connection.sendall(answer)
-
-while True:
-    threading.Thread(target=serve, args=(listening.accept()[0],), daemon=True).start()
-"""
-
 
 TARGET = Target(
     name="together-serverless/Qwen/Qwen3.5-9B",
@@ -103,25 +81,19 @@ def beside_httpx(folder: Path) -> None:
     """Calls with and without the ledger, in turns, so that both meet the same machine."""
     ledger = Ledger(folder / "beside.sqlite")
     body = {"model": "m", "messages": [{"role": "user", "content": "Why is the sky blue?"}]}
-    server = subprocess.Popen([sys.executable, "-c", SERVER], stdout=subprocess.PIPE)
-    try:
-        assert server.stdout is not None
-        address = f"http://127.0.0.1:{int(server.stdout.readline())}/v1/chat/completions"
-        with httpx.Client() as client:
+    with served() as server, httpx.Client() as client:
+        address = f"{server}/v1/chat/completions"
 
-            def bare() -> None:
-                client.post(address, json=body).json()
+        def bare() -> None:
+            client.post(address, json=body).json()
 
-            def recorded() -> None:
-                bare()
-                ledger.put(later())
+        def recorded() -> None:
+            bare()
+            ledger.put(later())
 
-            per_call(recorded, 500)
-            pairs = [(per_call(bare), per_call(recorded)) for _ in range(15)]
-    finally:
-        server.kill()
-        server.wait()
-        ledger.close(timeout=60)
+        per_call(recorded, 500)
+        pairs = [(per_call(bare), per_call(recorded)) for _ in range(15)]
+    ledger.close(timeout=60)
     alone = median(bare for bare, _ in pairs)
     more = median(recorded - bare for bare, recorded in pairs)
     print(f"bare httpx call            {alone * 1e6:8.0f} us")

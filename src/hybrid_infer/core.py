@@ -255,17 +255,18 @@ class Core:
             assembly.calls.discard(id(call))
             await self._reap()
             raise
+        if reply.ending is not None:
+            assembly.calls.discard(id(call))
+            if self._retired:
+                await self._reap()
+            reply.value.hybrid = Hybrid.of(call, reply.facts)
+            return reply
 
         def leave(_: Ending) -> None:
             assembly.calls.discard(id(call))
 
         reply.on_end(leave)
-        if reply.ending is None:
-            await reply.on_finish(self._reap)
-        else:
-            if self._retired:
-                await self._reap()
-            reply.value.hybrid = Hybrid.of(call, reply.facts)
+        await reply.on_finish(self._reap)
         return reply
 
     async def switch(self, mode: ModeChoice) -> None:

@@ -86,7 +86,7 @@ class Credentials:
         Raises:
             ConfigurationError: a secret is empty or cannot stand in a header.
         """
-        values = tuple(secret() for secret in self._secrets)
+        values = tuple([secret() for secret in self._secrets])
         cached = self._cached
         if cached is not None and cached[0] == values:
             return cached[1]

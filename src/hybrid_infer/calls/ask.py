@@ -81,6 +81,8 @@ def chat_call(
         else:
             _refuse_misspelt(name)
             body[name] = value
+    if model is None and not own and not defaults:
+        return Call(operation="chat", model=None, body=body, stream=bool(stream))
     options = merged(defaults, {"model": model, **own})
     named = options.pop("model", None)
     timeouts = options.pop("timeout", NONE_GIVEN)

@@ -99,8 +99,10 @@ class Hybrid:
     def of(cls, call: Call, facts: Facts | None) -> Hybrid:
         """What is known of `call` now; `facts` of its answer, where there is one."""
         tally = call.tally
-        answered = [attempt for attempt in tally.attempts if not attempt.lost]
-        last = answered[-1] if answered else None
+        last: Attempt | None = None
+        for attempt in tally.attempts:
+            if not attempt.lost:
+                last = attempt
         first = facts.first_token if facts else None
         served = tally.served
         return cls(
@@ -108,7 +110,9 @@ class Hybrid:
             target=served.target if served else last.target.name if last else None,
             model=(facts.model if facts else None) or (last.target.model if last else call.model),
             attempts=len(tally.attempts),
-            history=tuple([Tried.of(attempt, tally.started) for attempt in tally.attempts]),
+            history=tuple(Tried.of(attempt, tally.started) for attempt in tally.attempts)
+            if tally.attempts
+            else (),
             restarts=tally.restarts,
             latency=tally.latency,
             time_to_first_token=None if first is None else first - tally.started,

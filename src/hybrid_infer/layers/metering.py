@@ -42,6 +42,9 @@ class Metering:
             self._settle(call, None, error, self._runtime.now())
             raise
         facts = reply.facts
+        if reply.ending is not None:
+            self._settle(call, facts, reply.ending.error, self._runtime.now())
+            return reply
 
         def end(ending: Ending) -> None:
             settle = partial(self._settle, call, facts, ending.error, self._runtime.now())

@@ -69,41 +69,52 @@ class _Settling(Account):
         some_differ = any(role != "call" for role in roles)
         there: list[tuple[int, int, int]] = []  # a heap: who leaves next comes first
         # Nearly all of the time one replica is busy. Until `soon` that is so, and the time is divided right
-        # here; the account is told later.
-        given = rest = cold = inside = last = 0
-        soon = -1
+        # here; the account is told later. Of millions of calls each step counts.
+        given = rest = cold = inside = last = paused = idle = 0
+        window = self._window
+        soon, first = -1, sys.maxsize
         for stay in chain(stays, [_END]):
-            began = stay[2]
-            while there and there[0][0] <= began:
-                at, group, _ = heappop(there)
-                if at < soon:
+            ended, group, began = stay
+            while first <= began and there:
+                at, leaver, _ = heappop(there)
+                first = there[0][0] if there else sys.maxsize
+                if at >= soon:
+                    given, rest, cold, soon = self._reach(at, given, rest, inside, last, paused, idle)
+                    paused = idle = 0
+                elif inside == 1:
+                    given += rest + at - last
+                    rest = 0
+                else:
                     each, rest = divmod(rest + at - last, inside)
                     given += each
-                else:
-                    given, rest, cold, soon = self._reach(at, given, rest, inside, last)
                 last = at
-                if some_differ and (role := roles[group - 1]) != "call":
+                if some_differ and (role := roles[leaver - 1]) != "call":
                     soon = -1
                     if role == "wait":
                         self._waiting -= 1
-                        shares[group] += self._cold_given
+                        shares[leaver] += self._cold_given
                         continue
                     self._refused -= 1
                 inside -= 1
-                shares[group] += given + cold
+                shares[leaver] += given + cold
             if stay is _END:
                 break
-            if began < soon:
-                if inside:
-                    each, rest = divmod(rest + began - last, inside)
-                    given += each
-                else:
-                    self._pause(began, given, last)
+            if began >= soon:
+                given, rest, cold, soon = self._reach(began, given, rest, inside, last, paused, idle)
+                paused = idle = 0
+            elif inside == 0:
+                paused += began - last
+                idle += min(began - last, window)
+            elif inside == 1:
+                given += rest + began - last
+                rest = 0
             else:
-                given, rest, cold, soon = self._reach(began, given, rest, inside, last)
+                each, rest = divmod(rest + began - last, inside)
+                given += each
             last = began
             heappush(there, stay)
-            group = stay[1]
+            if ended < first:
+                first = ended
             if some_differ and (role := roles[group - 1]) != "call":
                 soon = -1
                 if role == "wait":
@@ -113,7 +124,7 @@ class _Settling(Account):
                 self._refused += 1
             inside += 1
             shares[group] -= given + cold
-        self._tell(given, rest, inside, last)
+        self._tell(given, rest, inside, last, paused, idle)
         if self._turns:
             self._go_on(self._turns[-1][0])
         for group, role in enumerate(roles, 1):
@@ -130,37 +141,37 @@ class _Settling(Account):
         if self._refused:
             self._take_back((self._given - given) * self._refused, (self._cold_inside - cold) * self._refused)
 
-    def _reach(self, at: int, given: int, rest: int, inside: int, last: int) -> tuple[int, int, int, int]:
+    def _reach(
+        self, at: int, given: int, rest: int, inside: int, last: int, paused: int, idle: int
+    ) -> tuple[int, int, int, int]:
         """Let time pass until `at`: what everybody has been given, and until when it is simple."""
-        self._tell(given, rest, inside, last)
+        self._tell(given, rest, inside, last, paused, idle)
         self._go_on(at)
         return self._given, self._rest, self._cold_inside, self._turn() if self._is_simple() else -1
 
-    def _pause(self, at: int, given: int, last: int) -> None:
-        """As `_reach`, where nobody is there and all is simple."""
-        self._tell(given, 0, 0, last)
-        if self._serving is not None:
-            self._idle += at - last
-        elif self._terms.window is None:
-            self._unknown += at - last
-        elif self._up_until:  # one container, at most
-            down = self._up_until[0] + self._window
-            self._idle += min(at, down) - last
-            self._assumed += at - last
-            if down <= at:
-                self._up_until = []
-        self._last = at
+    def _tell(self, given: int, rest: int, inside: int, last: int, paused: int, idle: int) -> None:
+        """What has come about since the account was told last.
 
-    def _tell(self, given: int, rest: int, inside: int, last: int) -> None:
-        """What has come about since the account was told last: one replica was busy."""
+        Args:
+            paused: for so long nobody was there; in between one replica was busy.
+            idle: as much of it as the window of a container covers.
+        """
         self._given, self._rest, self._calls = given, rest, inside
-        if self._since is not None and last > self._last:
-            used, self._last = last - self._last, last
-            self._busy += used
-            if self._serving is None:
-                self._assumed += used
-                if self._terms.window is not None:
-                    self._up_until = [last]
+        if self._since is None or last <= self._last:
+            return
+        used = last - self._last - paused
+        self._last = last
+        self._busy += used
+        if self._serving is not None:
+            self._idle += paused
+            return
+        self._assumed += used
+        if self._terms.window is None:
+            self._unknown += paused
+        else:
+            self._idle += idle
+            self._assumed += paused
+            self._up_until = [last]
 
     def _go_on(self, at: int) -> None:
         """Let time pass until `at`, with whatever comes on the way."""
