@@ -16,7 +16,7 @@ from hybrid_infer.calls.machines import MachineReport, Role, StateChange
 from hybrid_infer.calls.money import NANO
 from hybrid_infer.prices.account import Account, Terms, Totals
 
-_END = (0, 0, sys.maxsize)
+_END = (0, 0, sys.maxsize - 1)
 """Comes after all stays: by then everybody has left."""
 
 
@@ -69,17 +69,17 @@ class _Settling(Account):
         some_differ = any(role != "call" for role in roles)
         there: list[tuple[int, int, int]] = []  # a heap: who leaves next comes first
         # Nearly all of the time one replica is busy. Until `soon` that is so, and the time is divided right
-        # here; the account is told later. Of millions of calls each step counts.
-        given = rest = cold = inside = last = paused = idle = 0
+        # here; the account is told later: of millions of calls each step counts. Cold starts are in `given`.
+        given = rest = inside = last = paused = idle = 0
         window = self._window
         soon, first = -1, sys.maxsize
         for stay in chain(stays, [_END]):
             ended, group, began = stay
-            while first <= began and there:
+            while first <= began:
                 at, leaver, _ = heappop(there)
                 first = there[0][0] if there else sys.maxsize
                 if at >= soon:
-                    given, rest, cold, soon = self._reach(at, given, rest, inside, last, paused, idle)
+                    given, rest, soon = self._reach(at, given, rest, inside, last, paused, idle)
                     paused = idle = 0
                 elif inside == 1:
                     given += rest + at - last
@@ -96,11 +96,11 @@ class _Settling(Account):
                         continue
                     self._refused -= 1
                 inside -= 1
-                shares[leaver] += given + cold
+                shares[leaver] += given
             if stay is _END:
                 break
             if began >= soon:
-                given, rest, cold, soon = self._reach(began, given, rest, inside, last, paused, idle)
+                given, rest, soon = self._reach(began, given, rest, inside, last, paused, idle)
                 paused = idle = 0
             elif inside == 0:
                 paused += began - last
@@ -123,7 +123,7 @@ class _Settling(Account):
                     continue
                 self._refused += 1
             inside += 1
-            shares[group] -= given + cold
+            shares[group] -= given
         self._tell(given, rest, inside, last, paused, idle)
         if self._turns:
             self._go_on(self._turns[-1][0])
@@ -143,11 +143,12 @@ class _Settling(Account):
 
     def _reach(
         self, at: int, given: int, rest: int, inside: int, last: int, paused: int, idle: int
-    ) -> tuple[int, int, int, int]:
+    ) -> tuple[int, int, int]:
         """Let time pass until `at`: what everybody has been given, and until when it is simple."""
         self._tell(given, rest, inside, last, paused, idle)
         self._go_on(at)
-        return self._given, self._rest, self._cold_inside, self._turn() if self._is_simple() else -1
+        soon = self._turn() if self._is_simple() else -1
+        return self._given + self._cold_inside, self._rest, soon
 
     def _tell(self, given: int, rest: int, inside: int, last: int, paused: int, idle: int) -> None:
         """What has come about since the account was told last.
@@ -156,7 +157,7 @@ class _Settling(Account):
             paused: for so long nobody was there; in between one replica was busy.
             idle: as much of it as the window of a container covers.
         """
-        self._given, self._rest, self._calls = given, rest, inside
+        self._given, self._rest, self._calls = given - self._cold_inside, rest, inside
         if self._since is None or last <= self._last:
             return
         used = last - self._last - paused
