@@ -43,7 +43,7 @@ def text(chunks: list[Any]) -> str:
 
 def check(server: EchoServer, client: Client | AsyncClient, calls: int, limit: int | None) -> None:
     assert server.traffic.requests == calls
-    assert server.traffic.inside == 0
+    assert server.is_empty()
     if limit is not None:
         assert server.traffic.most <= limit
     assert not client._core._current.calls

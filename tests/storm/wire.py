@@ -105,6 +105,16 @@ class EchoServer:
         """Connections that are open."""
         return len(self._open)
 
+    def is_empty(self) -> bool:
+        """Whether nobody is inside. A client has its answer a moment before the server is done with it."""
+        return asyncio.run_coroutine_threadsafe(self._emptied(), self._loop).result(20)
+
+    async def _emptied(self) -> bool:
+        end = self._loop.time() + 10
+        while self.traffic.inside and self._loop.time() < end:
+            await asyncio.sleep(0.005)
+        return self.traffic.inside == 0
+
     def stop(self) -> None:
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(10)
