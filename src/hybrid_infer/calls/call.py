@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast, get_args
 
 from hybrid_infer.calls.cached import CachePolicy, CacheUse, Served, Sharing
 from hybrid_infer.calls.money import Cost, Usage
@@ -126,10 +126,10 @@ class Wait:
 
 
 # `list` itself: to call `list[str]` takes six times as long, and there is a Tally for every call.
-_attempts: Callable[[], list[Attempt]] = list
-_waits: Callable[[], list[Wait]] = list
-_targets: Callable[[], list[Target]] = list
-_texts: Callable[[], list[str]] = list
+_attempts = cast("Callable[[], list[Attempt]]", list)
+_waits = cast("Callable[[], list[Wait]]", list)
+_targets = cast("Callable[[], list[Target]]", list)
+_texts = cast("Callable[[], list[str]]", list)
 
 
 @dataclass(slots=True, kw_only=True)
