@@ -186,8 +186,8 @@ def _show(rows: Sequence[Row], path: Path) -> None:
     out.print(made)
     out.print(
         "\nSimulated: no provider was called, nothing was paid, and nobody waited: time is virtual.\n"
-        "Serverless is paid by token. On a machine a call costs its share of the busy time; what the\n"
-        "machine costs while it starts or is idle is not in the table."
+        "Serverless is paid by token. On a machine a call costs its share of the busy time, on Modal of\n"
+        "the cold start too; what the machine costs while it is idle is not in the table."
     )
     out.print(
         "\nNext:\n"
