@@ -168,7 +168,7 @@ class CacheFile:
 
     def _prepare(self) -> None:
         db = self._db
-        assert db is not None  # noqa: S101
+        assert db is not None  # noqa: S101 - opened above
         if version(db, self._path) == 0:
             db.execute(f"PRAGMA page_size = {PAGE}")
         db.execute("PRAGMA journal_mode = WAL")
@@ -217,7 +217,7 @@ def _chunks(changes: Iterable[Change], most: int) -> Iterator[Sequence[_Written]
 
 def _store(db: sqlite3.Connection, key: bytes, entry: Entry, record: bytes, now: float) -> None:
     head = head_of(record)
-    assert head is not None  # noqa: S101
+    assert head is not None  # noqa: S101 - the record is of our own making
     known = db.execute("SELECT id, stored FROM entries WHERE key = ?", (key,)).fetchone()
     fields = (
         *(entry.stored, entry.expires, now, len(entry.value)),

@@ -43,7 +43,7 @@ class CacheReader:
             self._look(now)
         if self._db is None and not self._open():
             return None
-        assert self._db is not None  # noqa: S101
+        assert self._db is not None  # noqa: S101 - opened above
         row = self._db.execute(_FIND, (key,)).fetchone()
         if row is None:
             return None

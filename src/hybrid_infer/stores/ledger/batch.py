@@ -54,7 +54,7 @@ _correction_row = attrgetter(*CORRECTION_COLUMNS)
 
 _LINE = ("hour", "mode", "model", "purpose", "simulated")
 _SHARE = ("total", "machine", "process", "rate", "role")
-_ADD_SUMS = f"UPDATE totals SET {', '.join(f'{name} = {name} + ?' for name in SUMS)} WHERE id = ?"  # noqa: S608
+_ADD_SUMS = f"UPDATE totals SET {', '.join(f'{name} = {name} + ?' for name in SUMS)} WHERE id = ?"
 _ADD_SHARE = """UPDATE shares SET attempts = attempts + ?, machine_ns = machine_ns + ?,
   began_ns = min(coalesce(began_ns, ?), ?), ended_ns = max(coalesce(ended_ns, ?), ?) WHERE id = ?"""
 
@@ -77,7 +77,7 @@ class Numbers:
                 self._known.clear()
             # The names are constants of this package.
             same = " AND ".join(f"{name} IS ?" for name in columns)
-            found = db.execute(f"SELECT id FROM {table} WHERE {same}", key).fetchone()  # noqa: S608
+            found = db.execute(f"SELECT id FROM {table} WHERE {same}", key).fetchone()
             if found is not None:
                 number = int(found[0])
             else:
@@ -256,7 +256,7 @@ def tag_hash(tag: str, salt: bytes) -> str:
 
 def unknown_ids(db: sqlite3.Connection, table: str, ids: Sequence[str]) -> set[str]:
     """Those of `ids` that `table` (call_rows or corrections) does not hold."""
-    find = f"SELECT 1 FROM {table} WHERE id = ?"  # noqa: S608
+    find = f"SELECT 1 FROM {table} WHERE id = ?"
     return {one for one in ids if db.execute(find, (one,)).fetchone() is None}
 
 
@@ -279,4 +279,4 @@ def _insert(
 @cache
 def _insertion(table: str, columns: tuple[str, ...], rows: int, then: str) -> str:
     marks = f"({', '.join('?' * len(columns))})"
-    return f"INSERT INTO {table} ({', '.join(columns)}) VALUES {', '.join([marks] * rows)} {then}"  # noqa: S608
+    return f"INSERT INTO {table} ({', '.join(columns)}) VALUES {', '.join([marks] * rows)} {then}"

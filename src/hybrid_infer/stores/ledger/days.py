@@ -29,10 +29,10 @@ _TOKENS = f"""SELECT a.began_ns / {_DAY_NS}, k.mode, k.model, sum(a.input_tokens
     sum(a.cached_tokens), sum(k.billed IS NULL OR a.input_tokens IS NULL)
   FROM attempt_rows a JOIN attempt_kinds k ON k.id = a.kind
     JOIN call_rows c ON c.id = a.call JOIN call_kinds d ON d.id = c.kind
-  WHERE a.began_ns >= ? AND a.began_ns < ? AND d.simulated = ? AND k.billed IS NOT 0 GROUP BY 1, 2, 3"""  # noqa: S608
+  WHERE a.began_ns >= ? AND a.began_ns < ? AND d.simulated = ? AND k.billed IS NOT 0 GROUP BY 1, 2, 3"""
 _CALLS = """SELECT c.id, c.began_ns, d.mode, d.model, c.cost_nano FROM call_rows c
   JOIN call_kinds d ON d.id = c.kind WHERE c.began_ns < ? AND d.simulated = ? ORDER BY c.id"""
-_LOSSES = f"SELECT at_ns / {_DAY_NS}, records FROM losses WHERE at_ns >= ? AND at_ns < ?"  # noqa: S608
+_LOSSES = f"SELECT at_ns / {_DAY_NS}, records FROM losses WHERE at_ns >= ? AND at_ns < ?"
 
 
 def days(

@@ -40,7 +40,7 @@ def export_rows(reader: LedgerReader, rows: Rows) -> Iterator[list[Any]]:
     at = columns.index("at_ns" if rows == "corrections" else "began_ns")
     changes = [_change(name) for name in columns]
     changed = [(place, change) for place, change in enumerate(changes, 1) if change is not None]
-    for row in reader.query(f"SELECT {', '.join(columns)} FROM {table} ORDER BY {order}"):  # noqa: S608
+    for row in reader.query(f"SELECT {', '.join(columns)} FROM {table} ORDER BY {order}"):
         out: list[Any] = [_iso(row[at]), *row]
         for place, change in changed:
             if out[place] is not None:

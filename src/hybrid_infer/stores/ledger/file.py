@@ -142,7 +142,7 @@ class LedgerFile:
 
     def _prepare(self) -> None:
         db = self._db
-        assert db is not None  # noqa: S101
+        assert db is not None  # noqa: S101 - opened above
         version(db, self._path)
         db.execute("PRAGMA journal_mode = WAL")
         db.execute("PRAGMA synchronous = NORMAL")

@@ -117,7 +117,7 @@ class LedgerReader:
         """
         low, high = -(2**63) if since is None else since, 2**63 - 1 if until is None else until
         rows = self.query(
-            f"SELECT {', '.join(CALL_COLUMNS)} FROM calls WHERE began_ns >= ? AND began_ns < ?"  # noqa: S608
+            f"SELECT {', '.join(CALL_COLUMNS)} FROM calls WHERE began_ns >= ? AND began_ns < ?"
             " ORDER BY began_ns",
             (low, high),
         )
@@ -132,7 +132,7 @@ class LedgerReader:
 
     def corrections(self) -> Iterator[Correction]:
         """All corrections, in the order in which they were made by each process."""
-        rows = self.query(f"SELECT {', '.join(CORRECTION_COLUMNS)} FROM corrections ORDER BY id")  # noqa: S608
+        rows = self.query(f"SELECT {', '.join(CORRECTION_COLUMNS)} FROM corrections ORDER BY id")
         for part in _parts(rows):
             ids = [row[1] for row in part]
             tries, waits = self._tries(ids, late=True), self._waits(ids, late=True)
@@ -146,7 +146,7 @@ class LedgerReader:
         """What was told of all machines, in the order of time."""
         columns = ", ".join(f"s.{name}" for name in STATE_COLUMNS)
         for row in self.query(
-            f"SELECT {columns}, m.name FROM states s JOIN machines m ON m.id = s.machine ORDER BY at_ns"  # noqa: S608
+            f"SELECT {columns}, m.name FROM states s JOIN machines m ON m.id = s.machine ORDER BY at_ns"
         ):
             yield StateRecord(**_dict(STATE_COLUMNS, row, ("simulated",)), machine=row[-1])
 
@@ -155,7 +155,7 @@ class LedgerReader:
         found: dict[str, list[AttemptRecord]] = {}
         marks = ", ".join("?" * len(calls))
         for row in self.query(
-            f"SELECT {', '.join(ATTEMPT_COLUMNS)}, machine, correction FROM attempts"  # noqa: S608
+            f"SELECT {', '.join(ATTEMPT_COLUMNS)}, machine, correction FROM attempts"
             f" WHERE call IN ({marks}) AND (correction IS NOT NULL) = ? ORDER BY call, number",
             (*calls, late),
         ):
@@ -172,7 +172,7 @@ class LedgerReader:
         columns = ", ".join(f"w.{name}" for name in WAIT_COLUMNS)
         marks = ", ".join("?" * len(calls))
         for row in self.query(
-            f"SELECT {columns}, m.name, correction FROM waits w JOIN machines m ON m.id = w.machine"  # noqa: S608
+            f"SELECT {columns}, m.name, correction FROM waits w JOIN machines m ON m.id = w.machine"
             f" WHERE call IN ({marks}) AND (correction IS NOT NULL) = ? ORDER BY call, number",
             (*calls, late),
         ):

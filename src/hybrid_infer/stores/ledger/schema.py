@@ -170,7 +170,7 @@ CREATE TABLE losses (
   process TEXT NOT NULL, at_ns INTEGER NOT NULL, records INTEGER NOT NULL, reason TEXT NOT NULL,
   PRIMARY KEY (process, at_ns)
 ) WITHOUT ROWID;
-"""  # noqa: S608
+"""
 
 MIGRATIONS: Sequence[str] = (_FIRST,)
 """The step at place n makes a file of version n one of version n + 1. A new, empty file is of version 0."""

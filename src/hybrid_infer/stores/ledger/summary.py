@@ -176,12 +176,12 @@ def _add_sums(groups: dict[Key, _Sums], reader: LedgerReader, by: By | None, hou
     sums = ", ".join(f"sum({column})" for column in SUMS)
     # Names and sums are constants of this package.
     for of, simulated, *numbers in reader.query(
-        f"SELECT {name}, simulated, {sums} FROM totals WHERE hour >= ? AND hour < ? GROUP BY 1, 2",  # noqa: S608
+        f"SELECT {name}, simulated, {sums} FROM totals WHERE hour >= ? AND hour < ? GROUP BY 1, 2",
         (hours.low, hours.high),
     ):
         groups.setdefault(_key(of, simulated), _Sums()).add(_Sums(numbers))
     for of, simulated, bucket, calls in reader.query(
-        f"SELECT {name}, simulated, bucket, sum(l.calls) FROM latencies l JOIN totals t ON t.id = l.total"  # noqa: S608
+        f"SELECT {name}, simulated, bucket, sum(l.calls) FROM latencies l JOIN totals t ON t.id = l.total"
         " WHERE hour >= ? AND hour < ? GROUP BY 1, 2, 3",
         (hours.low, hours.high),
     ):
