@@ -21,7 +21,7 @@ DEMO := $(DEMO_VENV)/.ready
 
 LOCK := requirements-dev.txt
 LOCK_VENV := .venv-lock
-LOCK_EXTRAS := --extra aiohttp --extra cli --extra redis --extra simulator
+LOCK_EXTRAS := --extra aiohttp --extra cli --extra redis --extra schemas --extra simulator
 
 PHOENIX_VENV := .venv-phoenix
 PHOENIX := arize-phoenix==20.26.1

@@ -37,7 +37,7 @@ async def settled(value: Any) -> Any:
 class EitherStream:
     """A Stream or an AsyncStream, for `async for`."""
 
-    def __init__(self, stream: Stream | AsyncStream) -> None:
+    def __init__(self, stream: Stream[Any, Any] | AsyncStream[Any, Any]) -> None:
         self.held: Any = stream
 
     def __aiter__(self) -> EitherStream:

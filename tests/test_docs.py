@@ -97,7 +97,7 @@ def test_a_python_block_runs(
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
     code = "\n" * (block.line - 1) + block.text  # so that a traceback shows the line of the page
-    exec(compile(code, block.page, "exec"), {"__name__": "__main__"})
+    exec(compile(code, block.page, "exec", dont_inherit=True), {"__name__": "__main__"})
 
 
 def test_there_are_blocks_and_their_comments_are_known() -> None:

@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,8 +15,8 @@ import hybrid_infer
 from both import Making
 from hybrid_infer import AsyncClient, Client
 from hybrid_infer import errors as error_tree
-from hybrid_infer.aclient import AsyncChatCompletions
-from hybrid_infer.client import ChatCompletions
+from hybrid_infer.calls.operations import OPERATIONS
+from hybrid_infer.resources.base import AsyncResource, Resource
 
 ROOT = Path(__file__).parent.parent
 HEAVY = (
@@ -108,8 +109,41 @@ def methods(kind: type) -> dict[str, inspect.Signature]:
     }
 
 
+def resources(held: Any) -> dict[str, Any]:
+    """What hangs below a client or a resource, by the name of the property."""
+    names = [name for name, value in inspect.getmembers(type(held)) if isinstance(value, property)]
+    found = {name: getattr(held, name) for name in names if not name.startswith("_")}
+    return {name: value for name, value in found.items() if isinstance(value, Resource | AsyncResource)}
+
+
+def surfaces() -> list[tuple[str, type, type]]:
+    """Each class of the blocking surface with its place, and its counterpart of the other colour."""
+    rows: list[tuple[str, type, type]] = []
+
+    def walk(place: str, blocking: Any, awaited: Any) -> None:
+        rows.append((place, type(blocking), type(awaited)))
+        here, there = resources(blocking), resources(awaited)
+        assert here.keys() == there.keys(), place
+        for name in here:
+            walk(f"{place}.{name}", here[name], there[name])
+
+    walk("client", Client(simulate=True), AsyncClient(simulate=True))
+    return rows
+
+
+SURFACES = surfaces()
+
+
+def test_everything_that_can_be_asked_for_hangs_below_a_client() -> None:
+    called = {spec.called for spec in OPERATIONS.values()}
+    there = {f"{place}.{name}" for place, kind, _ in SURFACES for name in methods(kind)}
+    assert {f"client.{name}" for name in called} <= there
+
+
 @pytest.mark.parametrize(
-    ("blocking", "awaited"), [(Client, AsyncClient), (ChatCompletions, AsyncChatCompletions)]
+    ("blocking", "awaited"),
+    [(blocking, awaited) for _, blocking, awaited in SURFACES],
+    ids=[place for place, _, _ in SURFACES],
 )
 def test_both_clients_have_the_same_surface(blocking: type, awaited: type) -> None:
     one, other = methods(blocking), methods(awaited)

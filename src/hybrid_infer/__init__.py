@@ -23,7 +23,9 @@ if TYPE_CHECKING:
     from hybrid_infer.calls.money import Cost as Cost
     from hybrid_infer.calls.money import Usage as Usage
     from hybrid_infer.calls.timeouts import Timeouts as Timeouts
+    from hybrid_infer.calls.vision import image as image
     from hybrid_infer.client import Client as Client
+    from hybrid_infer.errors import AnswerFormatError as AnswerFormatError
     from hybrid_infer.errors import APIConnectionError as APIConnectionError
     from hybrid_infer.errors import APIError as APIError
     from hybrid_infer.errors import APIResponseError as APIResponseError
@@ -40,6 +42,9 @@ if TYPE_CHECKING:
     from hybrid_infer.errors import DeadlineExceededError as DeadlineExceededError
     from hybrid_infer.errors import EventLoopError as EventLoopError
     from hybrid_infer.errors import ForeignAwaitError as ForeignAwaitError
+    from hybrid_infer.errors import FunctionCrashedError as FunctionCrashedError
+    from hybrid_infer.errors import FunctionError as FunctionError
+    from hybrid_infer.errors import FunctionTimeoutError as FunctionTimeoutError
     from hybrid_infer.errors import HybridInferError as HybridInferError
     from hybrid_infer.errors import InternalServerError as InternalServerError
     from hybrid_infer.errors import InvalidCallError as InvalidCallError
@@ -51,11 +56,13 @@ if TYPE_CHECKING:
     from hybrid_infer.errors import RateLimitError as RateLimitError
     from hybrid_infer.errors import RedirectError as RedirectError
     from hybrid_infer.errors import RefusedError as RefusedError
+    from hybrid_infer.errors import RemoteFunctionError as RemoteFunctionError
     from hybrid_infer.errors import SaturatedError as SaturatedError
     from hybrid_infer.errors import StreamError as StreamError
     from hybrid_infer.errors import StreamingRequiredError as StreamingRequiredError
     from hybrid_infer.errors import UnprocessableEntityError as UnprocessableEntityError
     from hybrid_infer.errors import UnsupportedOperationError as UnsupportedOperationError
+    from hybrid_infer.errors import UploadError as UploadError
     from hybrid_infer.errors import UsageError as UsageError
     from hybrid_infer.settings import Settings as Settings
     from hybrid_infer.streams import AsyncStream as AsyncStream
@@ -70,6 +77,7 @@ _HOMES = {
     "calls.hybrid": ("Hybrid", "Tried"),
     "calls.money": ("Cost", "Usage"),
     "calls.timeouts": ("Timeouts",),
+    "calls.vision": ("image",),
     "client": ("Client",),
     "errors": (
         "APIConnectionError",
@@ -77,6 +85,7 @@ _HOMES = {
         "APIResponseError",
         "APIStatusError",
         "APITimeoutError",
+        "AnswerFormatError",
         "AuthenticationError",
         "BadRequestError",
         "BudgetExceededError",
@@ -88,6 +97,9 @@ _HOMES = {
         "DeadlineExceededError",
         "EventLoopError",
         "ForeignAwaitError",
+        "FunctionCrashedError",
+        "FunctionError",
+        "FunctionTimeoutError",
         "HybridInferError",
         "InternalServerError",
         "InvalidCallError",
@@ -99,11 +111,13 @@ _HOMES = {
         "RateLimitError",
         "RedirectError",
         "RefusedError",
+        "RemoteFunctionError",
         "SaturatedError",
         "StreamError",
         "StreamingRequiredError",
         "UnprocessableEntityError",
         "UnsupportedOperationError",
+        "UploadError",
         "UsageError",
     ),
     "settings": ("Settings",),
@@ -120,6 +134,7 @@ __all__ = [
     "APIResponseError",
     "APIStatusError",
     "APITimeoutError",
+    "AnswerFormatError",
     "AsyncClient",
     "AsyncStream",
     "AuthenticationError",
@@ -139,6 +154,9 @@ __all__ = [
     "DeadlineExceededError",
     "EventLoopError",
     "ForeignAwaitError",
+    "FunctionCrashedError",
+    "FunctionError",
+    "FunctionTimeoutError",
     "Hybrid",
     "HybridInferError",
     "InternalServerError",
@@ -153,6 +171,7 @@ __all__ = [
     "RateLimitError",
     "RedirectError",
     "RefusedError",
+    "RemoteFunctionError",
     "SaturatedError",
     "Settings",
     "Stream",
@@ -162,9 +181,11 @@ __all__ = [
     "Tried",
     "UnprocessableEntityError",
     "UnsupportedOperationError",
+    "UploadError",
     "Usage",
     "UsageError",
     "__version__",
+    "image",
 ]
 
 

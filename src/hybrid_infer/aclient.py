@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal, Self, Unpack, overload
+from typing import TYPE_CHECKING, Any, Self, Unpack
 
-from hybrid_infer.calls.ask import CallOptions, ChatArguments, chat_call, merged
+from hybrid_infer.calls.ask import CallOptions, merged
 from hybrid_infer.calls.call import ModeChoice
-from hybrid_infer.calls.chat import ChatCompletion
 from hybrid_infer.calls.timeouts import Timeouts
 from hybrid_infer.core import Core, tasks
+from hybrid_infer.resources.achat import AsyncChat
 from hybrid_infer.settings import Settings
-from hybrid_infer.streams import AsyncStream
 
 if TYPE_CHECKING:
     import httpx
     from opentelemetry.metrics import MeterProvider
     from opentelemetry.trace import TracerProvider
 
+    from hybrid_infer.calls.binary import RawAnswer
+    from hybrid_infer.resources.amedia import AsyncAudio, AsyncImagesResource, AsyncVideos
+    from hybrid_infer.resources.astored import AsyncBatches, AsyncFiles, AsyncModels
+    from hybrid_infer.resources.atexts import AsyncCompletions, AsyncEmbeddings, AsyncRerank
     from hybrid_infer.telemetry.content import Redact
 
 
@@ -62,12 +65,86 @@ class AsyncClient:
     def chat(self) -> AsyncChat:
         return AsyncChat(self._core, self._defaults)
 
+    @property
+    def completions(self) -> AsyncCompletions:
+        from hybrid_infer.resources.atexts import AsyncCompletions
+
+        return AsyncCompletions(self._core, self._defaults)
+
+    @property
+    def embeddings(self) -> AsyncEmbeddings:
+        from hybrid_infer.resources.atexts import AsyncEmbeddings
+
+        return AsyncEmbeddings(self._core, self._defaults)
+
+    @property
+    def rerank(self) -> AsyncRerank:
+        from hybrid_infer.resources.atexts import AsyncRerank
+
+        return AsyncRerank(self._core, self._defaults)
+
+    @property
+    def images(self) -> AsyncImagesResource:
+        from hybrid_infer.resources.amedia import AsyncImagesResource
+
+        return AsyncImagesResource(self._core, self._defaults)
+
+    @property
+    def audio(self) -> AsyncAudio:
+        from hybrid_infer.resources.amedia import AsyncAudio
+
+        return AsyncAudio(self._core, self._defaults)
+
+    @property
+    def videos(self) -> AsyncVideos:
+        from hybrid_infer.resources.amedia import AsyncVideos
+
+        return AsyncVideos(self._core, self._defaults)
+
+    @property
+    def models(self) -> AsyncModels:
+        from hybrid_infer.resources.astored import AsyncModels
+
+        return AsyncModels(self._core, self._defaults)
+
+    @property
+    def files(self) -> AsyncFiles:
+        from hybrid_infer.resources.astored import AsyncFiles
+
+        return AsyncFiles(self._core, self._defaults)
+
+    @property
+    def batches(self) -> AsyncBatches:
+        from hybrid_infer.resources.astored import AsyncBatches
+
+        return AsyncBatches(self._core, self._defaults)
+
     def with_options(self, *, model: str | None = None, **options: Unpack[CallOptions]) -> Self:
         """As `Client.with_options`."""
         copy = object.__new__(type(self))
         copy._core = self._core
         copy._defaults = merged(self._defaults, {"model": model, **options})
         return copy
+
+    async def post(
+        self, path: str, body: Mapping[str, Any] | None = None, **options: Unpack[CallOptions]
+    ) -> RawAnswer:
+        """As `Client.post`."""
+        from hybrid_infer.calls.requests import request_call
+
+        call = request_call("POST", self._defaults, path, body, options)
+        answer: RawAnswer = (await self._core.run(call)).value
+        return answer
+
+    async def get(
+        self, path: str, query: Mapping[str, Any] | None = None, **options: Unpack[CallOptions]
+    ) -> RawAnswer:
+        """As `Client.get`."""
+        from hybrid_infer.calls.requests import request_call
+
+        call = request_call("GET", self._defaults, path, query, options)
+        answer: RawAnswer = (await self._core.run(call)).value
+        return answer
 
     async def switch(self, mode: ModeChoice) -> None:
         """As `Client.switch`."""
@@ -91,65 +168,3 @@ class AsyncClient:
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self._core.mode}>"
-
-
-class AsyncChat:
-    """`client.chat`"""
-
-    def __init__(self, core: Core, defaults: Mapping[str, Any]) -> None:
-        self._core, self._defaults = core, defaults
-
-    @property
-    def completions(self) -> AsyncChatCompletions:
-        return AsyncChatCompletions(self._core, self._defaults)
-
-
-class AsyncChatCompletions:
-    """`client.chat.completions`"""
-
-    def __init__(self, core: Core, defaults: Mapping[str, Any]) -> None:
-        self._core, self._defaults = core, defaults
-
-    @overload
-    async def create(
-        self,
-        *,
-        messages: Iterable[Any],
-        model: str | None = None,
-        stream: Literal[False] | None = False,
-        **options: Unpack[ChatArguments],
-    ) -> ChatCompletion: ...
-    @overload
-    async def create(
-        self,
-        *,
-        messages: Iterable[Any],
-        model: str | None = None,
-        stream: Literal[True],
-        **options: Unpack[ChatArguments],
-    ) -> AsyncStream: ...
-    @overload
-    async def create(
-        self,
-        *,
-        messages: Iterable[Any],
-        model: str | None = None,
-        stream: bool | None,
-        **options: Unpack[ChatArguments],
-    ) -> ChatCompletion | AsyncStream: ...
-
-    async def create(
-        self,
-        *,
-        messages: Iterable[Any],
-        model: str | None = None,
-        stream: bool | None = False,
-        **options: Unpack[ChatArguments],
-    ) -> ChatCompletion | AsyncStream:
-        """As `Client.chat.completions.create`."""
-        call = chat_call(self._defaults, messages, model, stream, options)
-        reply = await self._core.run(call)
-        if stream:
-            return AsyncStream(call, reply)
-        completion: ChatCompletion = reply.value
-        return completion

@@ -3,24 +3,27 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal, Self, Unpack, overload
+from typing import TYPE_CHECKING, Any, Self, Unpack
 
-from hybrid_infer.calls.ask import CallOptions, ChatArguments, chat_call, merged
+from hybrid_infer.calls.ask import CallOptions, merged
 from hybrid_infer.calls.call import ModeChoice
-from hybrid_infer.calls.chat import ChatCompletion
 from hybrid_infer.calls.timeouts import Timeouts
 from hybrid_infer.core import Core, blocking
+from hybrid_infer.resources.chat import Chat
 from hybrid_infer.runtime.step import step
 from hybrid_infer.settings import Settings
-from hybrid_infer.streams import Stream
 
 if TYPE_CHECKING:
     import httpx
     from opentelemetry.metrics import MeterProvider
     from opentelemetry.trace import TracerProvider
 
+    from hybrid_infer.calls.binary import RawAnswer
+    from hybrid_infer.resources.media import Audio, ImagesResource, Videos
+    from hybrid_infer.resources.stored import Batches, Files, Models
+    from hybrid_infer.resources.texts import Completions, Embeddings, Rerank
     from hybrid_infer.telemetry.content import Redact
 
 
@@ -74,6 +77,60 @@ class Client:
     def chat(self) -> Chat:
         return Chat(self._core, self._defaults)
 
+    @property
+    def completions(self) -> Completions:
+        from hybrid_infer.resources.texts import Completions
+
+        return Completions(self._core, self._defaults)
+
+    @property
+    def embeddings(self) -> Embeddings:
+        from hybrid_infer.resources.texts import Embeddings
+
+        return Embeddings(self._core, self._defaults)
+
+    @property
+    def rerank(self) -> Rerank:
+        from hybrid_infer.resources.texts import Rerank
+
+        return Rerank(self._core, self._defaults)
+
+    @property
+    def images(self) -> ImagesResource:
+        from hybrid_infer.resources.media import ImagesResource
+
+        return ImagesResource(self._core, self._defaults)
+
+    @property
+    def audio(self) -> Audio:
+        from hybrid_infer.resources.media import Audio
+
+        return Audio(self._core, self._defaults)
+
+    @property
+    def videos(self) -> Videos:
+        from hybrid_infer.resources.media import Videos
+
+        return Videos(self._core, self._defaults)
+
+    @property
+    def models(self) -> Models:
+        from hybrid_infer.resources.stored import Models
+
+        return Models(self._core, self._defaults)
+
+    @property
+    def files(self) -> Files:
+        from hybrid_infer.resources.stored import Files
+
+        return Files(self._core, self._defaults)
+
+    @property
+    def batches(self) -> Batches:
+        from hybrid_infer.resources.stored import Batches
+
+        return Batches(self._core, self._defaults)
+
     def with_options(self, *, model: str | None = None, **options: Unpack[CallOptions]) -> Self:
         """A client with other defaults for its calls, on the same connections.
 
@@ -84,6 +141,41 @@ class Client:
         copy._core = self._core
         copy._defaults = merged(self._defaults, {"model": model, **options})
         return copy
+
+    def post(
+        self, path: str, body: Mapping[str, Any] | None = None, **options: Unpack[CallOptions]
+    ) -> RawAnswer:
+        """Send a request of your own through the stack, to a path of the mode's server; never cached.
+
+        It is not sent a second time once it went out, unless ``idempotent=True`` says that it may be.
+
+        Args:
+            path: what follows the host, e.g. ``"/v1/audio/voices"``.
+            body: fields, sent as JSON.
+
+        Raises:
+            InvalidCallError: the arguments are wrong; nothing was sent.
+            APIError: the call went out, or tried to, and did not end well.
+        """
+        from hybrid_infer.calls.requests import request_call
+
+        call = request_call("POST", self._defaults, path, body, options)
+        answer: RawAnswer = (step(self._core.run(call))).value
+        return answer
+
+    def get(
+        self, path: str, query: Mapping[str, Any] | None = None, **options: Unpack[CallOptions]
+    ) -> RawAnswer:
+        """As `post`, for what changes nothing: it is repeated as any other call.
+
+        Args:
+            query: what follows the path's question mark.
+        """
+        from hybrid_infer.calls.requests import request_call
+
+        call = request_call("GET", self._defaults, path, query, options)
+        answer: RawAnswer = (step(self._core.run(call))).value
+        return answer
 
     def switch(self, mode: ModeChoice) -> None:
         """New calls go to `mode`; calls in flight end where they began; the last one out closes the old.
@@ -111,77 +203,3 @@ class Client:
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self._core.mode}>"
-
-
-class Chat:
-    """`client.chat`"""
-
-    def __init__(self, core: Core, defaults: Mapping[str, Any]) -> None:
-        self._core, self._defaults = core, defaults
-
-    @property
-    def completions(self) -> ChatCompletions:
-        return ChatCompletions(self._core, self._defaults)
-
-
-class ChatCompletions:
-    """`client.chat.completions`"""
-
-    def __init__(self, core: Core, defaults: Mapping[str, Any]) -> None:
-        self._core, self._defaults = core, defaults
-
-    @overload
-    def create(
-        self,
-        *,
-        messages: Iterable[Any],
-        model: str | None = None,
-        stream: Literal[False] | None = False,
-        **options: Unpack[ChatArguments],
-    ) -> ChatCompletion: ...
-    @overload
-    def create(
-        self,
-        *,
-        messages: Iterable[Any],
-        model: str | None = None,
-        stream: Literal[True],
-        **options: Unpack[ChatArguments],
-    ) -> Stream: ...
-    @overload
-    def create(
-        self,
-        *,
-        messages: Iterable[Any],
-        model: str | None = None,
-        stream: bool | None,
-        **options: Unpack[ChatArguments],
-    ) -> ChatCompletion | Stream: ...
-
-    def create(
-        self,
-        *,
-        messages: Iterable[Any],
-        model: str | None = None,
-        stream: bool | None = False,
-        **options: Unpack[ChatArguments],
-    ) -> ChatCompletion | Stream:
-        """A chat completion, whole or as a stream.
-
-        Options that are not ours go to the provider by their name, known to this package or not.
-
-        Args:
-            messages: the conversation, e.g. ``[{"role": "user", "content": "Hello"}]``.
-            model: a name of the configuration, or the provider's own.
-            stream: get chunks as they arrive.
-
-        Raises:
-            InvalidCallError: the arguments are wrong; nothing was sent.
-            APIError: the call went out, or tried to, and did not end well; see its `retryable`, `billed`.
-        """
-        call = chat_call(self._defaults, messages, model, stream, options)
-        reply = step(self._core.run(call))
-        if stream:
-            return Stream(call, reply)
-        completion: ChatCompletion = reply.value
-        return completion

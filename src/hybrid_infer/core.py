@@ -8,13 +8,18 @@ from dataclasses import dataclass, replace
 from datetime import date
 from typing import TYPE_CHECKING, Any
 
-from hybrid_infer.assembly import Assembly, Books, Parts
-from hybrid_infer.calls.call import CHOICES, Call, Mode, ModeChoice
+from hybrid_infer.assembly import Assembly
+from hybrid_infer.calls.call import CHOICES, Call, Mode, ModeChoice, Tally
 from hybrid_infer.calls.hybrid import Hybrid
 from hybrid_infer.calls.machines import MachineReport
 from hybrid_infer.calls.records import Ids
 from hybrid_infer.calls.reply import Ending, Reply
-from hybrid_infer.errors import ClientClosedError, ConfigurationError, InvalidCallError
+from hybrid_infer.errors import (
+    ClientClosedError,
+    ConfigurationError,
+    DeadlineExceededError,
+    InvalidCallError,
+)
 from hybrid_infer.layers.budget import Budget
 from hybrid_infer.layers.cache import Cache, CacheStore
 from hybrid_infer.layers.retry import RetryBudget
@@ -30,6 +35,7 @@ from hybrid_infer.stores.cache_memory import MemoryCache
 from hybrid_infer.stores.redis_budgets import RedisBudgets
 from hybrid_infer.stores.redis_limits import RedisLimits
 from hybrid_infer.stores.redis_shared import SharedRedis
+from hybrid_infer.targets import Books, Parts
 from hybrid_infer.telemetry.content import Content, Redact, wants_content
 from hybrid_infer.telemetry.metrics import Metrics
 from hybrid_infer.telemetry.spans import Spans
@@ -260,6 +266,8 @@ class Core:
             if self._retired:
                 await self._reap()
             reply.value.hybrid = Hybrid.of(call, reply.facts)
+            if call.shape is not None:
+                reply.value.expect(call.shape)
             return reply
 
         def leave(_: Ending) -> None:
@@ -268,6 +276,33 @@ class Core:
         reply.on_end(leave)
         await reply.on_finish(self._reap)
         return reply
+
+    async def wait_for(self, call: Call, every: float) -> Any:
+        """Ask again and again, until the answer is no longer `underway`.
+
+        Args:
+            call: asks; its time limit is that of all of them together.
+            every: seconds between two.
+
+        Raises:
+            DeadlineExceededError: it still is, at the end of that time.
+        """
+        if not every > 0:
+            raise InvalidCallError(f"every={every!r}: must be seconds above 0")
+        runtime = self._runtime
+        total = call.timeouts.total or self._settings.timeout
+        until = runtime.now() + (float("inf") if total is None else total)
+        while True:
+            answer = (await self.run(call.changed(tally=Tally()))).value
+            if not answer.underway:
+                return answer
+            if runtime.now() + every >= until:
+                raise DeadlineExceededError(
+                    f"{answer.id} was still {answer.status} after {total:g} s",
+                    billed=None,
+                    hint="it goes on at the provider: wait for it again, or give more time with timeout=",
+                )
+            await runtime.sleep(every)
 
     async def switch(self, mode: ModeChoice) -> None:
         """See `Client.switch`."""

@@ -7,7 +7,8 @@
     │   ├── EventLoopError            one AsyncClient in two live event loops
     │   └── ForeignAwaitError         something in the blocking client awaited what only a loop can run
     ├── InvalidCallError              this call's own arguments are wrong; nothing was sent
-    │   └── UnsupportedOperationError the mode does not offer the operation; says which modes do
+    │   ├── UnsupportedOperationError the mode does not offer the operation; says which modes do
+    │   └── UploadError               a file changed or vanished before all of it was sent
     └── APIError                      a call went out (or tried to) and did not end well
         ├── RefusedError              this client did not send it; nothing was billed
         │   ├── SaturatedError        the target's limits leave no room in time
@@ -25,8 +26,13 @@
         │   ├── ColdError             the machine behind the address is not running (yet)
         │   ├── StreamingRequiredError the model answers streams only
         │   └── RedirectError         sent elsewhere, where the credentials must not go
+        ├── FunctionError             a Modal function was called, and did not return
+        │   ├── RemoteFunctionError   its own code raised; `remote` is that exception
+        │   ├── FunctionTimeoutError  it ran longer than its own `timeout=` on Modal
+        │   └── FunctionCrashedError  its container could not start, ran out of memory or was stopped
         ├── APIResponseError          status 200, yet not an answer: HTML, broken JSON, wrong shape
-        └── StreamError               a stream that began did not end well; holds the partial answer
+        ├── StreamError               a stream that began did not end well; holds the partial answer
+        └── AnswerFormatError         an answer, yet not in the `response_format` that was asked for
 
 Class names follow the `openai` and `together` packages where they have one, so `except` clauses move
 with the import.
@@ -91,6 +97,13 @@ class InvalidCallError(HybridInferError):
 
 class UnsupportedOperationError(InvalidCallError):
     """The mode does not offer this operation."""
+
+
+class UploadError(InvalidCallError):
+    """A file of the call could not be read as it was when it was given.
+
+    The request was broken off, so the provider never had the whole of it and has nothing to bill.
+    """
 
 
 class APIError(HybridInferError):
@@ -170,6 +183,17 @@ class APIError(HybridInferError):
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _rebuild, (type(self), self.message, {k: v for k, v in vars(self).items() if k != "hybrid"})
+
+
+def _picklable(error: BaseException | None) -> BaseException | None:
+    """The exception, where it can be pickled: one of the user's own may hold anything."""
+    import pickle
+
+    try:
+        pickle.loads(pickle.dumps(error))  # noqa: S301 - bytes that were made on this very line
+    except Exception:
+        return None
+    return error
 
 
 def _rebuild(kind: type[APIError], message: str, state: dict[str, Any]) -> APIError:
@@ -293,6 +317,41 @@ class RedirectError(APIStatusError):
     """The provider redirects to another origin, where the credentials must not go."""
 
 
+class FunctionError(APIError):
+    """A Modal function was called, and did not return. It would fail again; its machine time is billed."""
+
+    billed = True
+
+
+class RemoteFunctionError(FunctionError):
+    """The function's own code raised an exception.
+
+    That exception is `remote` (and `__cause__`), with its type and its arguments, as far as this process can
+    rebuild it: ``except RemoteFunctionError as error: if isinstance(error.remote, ValueError): …``. It is not
+    raised bare, because then a `ValueError` from the function could not be told from one of this process, an
+    `except HybridInferError` would miss it, and what is known of the call (`hybrid`) had no place.
+
+    Attributes:
+        remote: the exception; None where this process cannot rebuild it (its class is not importable here).
+        remote_type: its type with the module, e.g. ``"builtins.ValueError"``, where that is known.
+    """
+
+    remote: BaseException | None = None
+    remote_type: str | None = None
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        rebuild, (kind, message, state) = super().__reduce__()
+        return rebuild, (kind, message, {**state, "remote": _picklable(self.remote)})
+
+
+class FunctionTimeoutError(FunctionError):
+    """The function ran longer than its own `timeout=` on Modal allows, and was stopped there."""
+
+
+class FunctionCrashedError(FunctionError):
+    """The function's container could not start, ran out of memory, or was stopped."""
+
+
 class APIResponseError(APIError):
     """The provider answered with success, and the body is not an answer."""
 
@@ -307,3 +366,26 @@ class StreamError(APIError):
     retryable = True
     billed = None
     verdict: Verdict = "retry"
+
+
+class AnswerFormatError(APIError):
+    """The model answered, and not in the `response_format` that was asked for. Another answer may be.
+
+    Attributes:
+        text: what it answered, as it came.
+        reasons: why that does not fit: ``"path: message"`` each, such as ``"tasks[0].due: Field required"``.
+    """
+
+    retryable = True
+    billed = True
+    verdict: Verdict = "ignore"
+
+    def __init__(self, message: str, *, text: str = "", reasons: Sequence[str] = (), **known: Any) -> None:
+        self.text = text
+        self.reasons = tuple(reasons)
+        super().__init__(message, **known)
+
+    @property
+    def completion(self) -> Any:
+        """The whole answer (`partial`); None where only its text was read."""
+        return self.partial

@@ -8,9 +8,10 @@ from typing import Any, Literal
 from hybrid_infer.backends.chat_answer import chunks_of
 from hybrid_infer.backends.registry import connect
 from hybrid_infer.calls.cached import Kept
-from hybrid_infer.calls.call import Mode, ModeChoice, Operation, Target
+from hybrid_infer.calls.call import Mode, ModeChoice, Target
 from hybrid_infer.calls.chat_kept import kept_chat
 from hybrid_infer.calls.money import NANO
+from hybrid_infer.calls.operations import Operation
 from hybrid_infer.calls.timeouts import Timeouts
 from hybrid_infer.errors import ConfigurationError
 from hybrid_infer.layers.budget import BudgetRule

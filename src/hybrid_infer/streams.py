@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 from types import TracebackType
-from typing import Self
+from typing import Any, Generic, Self, TypeVar
 
 from hybrid_infer.calls.call import Call
-from hybrid_infer.calls.chat import ChatCompletion, ChatCompletionChunk
 from hybrid_infer.calls.hybrid import Hybrid
 from hybrid_infer.calls.reply import Reply
 from hybrid_infer.errors import StreamError
 from hybrid_infer.runtime.step import step
 
+Chunk = TypeVar("Chunk")
+"""What it gives piece by piece, e.g. `ChatCompletionChunk`."""
 
-class _Held:
+Whole = TypeVar("Whole")
+"""What the pieces add up to, e.g. `ChatCompletion`."""
+
+
+class _Held(Generic[Whole]):
     """What both kinds of stream hold."""
 
     def __init__(self, call: Call, reply: Reply) -> None:
@@ -25,17 +30,20 @@ class _Held:
         """What is known of the call so far; complete once the stream has ended."""
         return Hybrid.of(self._call, self._reply.facts)
 
-    def _assembled(self) -> ChatCompletion:
-        completion: ChatCompletion | None = self._reply.final()
+    def _assembled(self) -> Whole:
+        whole: Any = self._reply.final()
         ending = self._reply.ending
-        if completion is None or ending is None or ending.abandoned or ending.error is not None:
+        if whole is None or ending is None or ending.abandoned or ending.error is not None:
             raise StreamError(
                 "the stream was closed or broke before its end, so there is no complete answer",
-                partial=completion,
+                partial=whole,
                 hint="what had come is in error.partial",
             )
-        completion.hybrid = self.hybrid
-        return completion
+        whole.hybrid = self.hybrid
+        if self._call.shape is not None:
+            whole.expect(self._call.shape)
+        assembled: Whole = whole
+        return assembled
 
     def __del__(self) -> None:
         self._reply.abandon()
@@ -45,7 +53,7 @@ class _Held:
         return f"<{type(self).__name__} {self._call.operation} {state}>"
 
 
-class Stream(_Held):
+class Stream(_Held[Whole], Generic[Chunk, Whole]):
     """Chunks of an answer as they arrive. Close it, use it in `with`, or just drop it: it stops at once.
 
     ```python
@@ -59,19 +67,19 @@ class Stream(_Held):
     def __iter__(self) -> Self:
         return self
 
-    def __next__(self) -> ChatCompletionChunk:
+    def __next__(self) -> Chunk:
         """The next chunk.
 
         Raises:
             StreamError: the stream broke or was cut short; `partial` holds what had come.
             DeadlineExceededError: the call's time is over; `partial` as above.
         """
-        chunk: ChatCompletionChunk | None = step(self._reply.next())
+        chunk: Chunk | None = step(self._reply.next())
         if chunk is None:
             raise StopIteration
         return chunk
 
-    def final(self) -> ChatCompletion:
+    def final(self) -> Whole:
         """Read to the end and return the whole answer.
 
         Raises:
@@ -93,20 +101,20 @@ class Stream(_Held):
         self.close()
 
 
-class AsyncStream(_Held):
+class AsyncStream(_Held[Whole], Generic[Chunk, Whole]):
     """As `Stream`, with `async for`, `async with` and `await stream.close()`."""
 
     def __aiter__(self) -> Self:
         return self
 
-    async def __anext__(self) -> ChatCompletionChunk:
+    async def __anext__(self) -> Chunk:
         """As `Stream.__next__`."""
-        chunk: ChatCompletionChunk | None = await self._reply.next()
+        chunk: Chunk | None = await self._reply.next()
         if chunk is None:
             raise StopAsyncIteration
         return chunk
 
-    async def final(self) -> ChatCompletion:
+    async def final(self) -> Whole:
         """As `Stream.final`."""
         async for _ in self:
             pass

@@ -152,7 +152,8 @@ async def test_the_target_itself_refuses_what_is_not_allowed(make: Making) -> No
     from hybrid_infer.calls.call import Call
 
     assembly = api.client._core._current
-    target = assembly.target("together-serverless", "assistant")
+    call = Call(operation="chat", model="assistant", body={})
+    target = assembly._targets.target("together-serverless", "assistant", call)
     call = Call(operation="chat", model="assistant", body={"messages": []})
     with pytest.raises(NotAllowedError):
         await target.serve(call)

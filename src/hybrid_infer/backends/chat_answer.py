@@ -16,11 +16,11 @@ from hybrid_infer.calls.chat import (
     ChatCompletionChunk,
     ChatMessage,
     ChunkChoice,
-    CompletionUsage,
     Delta,
 )
 from hybrid_infer.calls.money import Usage
 from hybrid_infer.calls.reply import Facts, RawResponse
+from hybrid_infer.calls.wire import CompletionUsage
 from hybrid_infer.errors import APIResponseError, APIStatusError
 
 CHARACTERS_PER_TOKEN = 4
@@ -46,15 +46,16 @@ def read_completion(
     try:
         completion = ChatCompletion.model_validate_json(response.body)
     except ValidationError as problem:
-        completion, wrong = None, _first_problem(problem)
+        completion, wrong = None, first_problem(problem)
     else:
         wrong = "it has no choices"
     if completion is None or not completion.choices:
         if says_error(response.body):
             raise error_of(response)
-        raise _not_an_answer(response, wrong, redact)
+        raise not_an_answer(response, "a chat completion", wrong, redact)
     if any(choice.finish_reason == FAILED for choice in completion.choices):
-        raise _not_an_answer(response, 'the provider broke it off, its finish reason is "error"', redact)
+        wrong = 'the provider broke it off, its finish reason is "error"'
+        raise not_an_answer(response, "a chat completion", wrong, redact)
     return completion, Facts(
         id=completion.id,
         model=completion.model,
@@ -119,7 +120,12 @@ def estimated_usage(call: Call, characters: int) -> Usage:
     """
     messages = call.body.get("messages")
     asked = sum(_message_length(message) for message in messages) if is_array(messages) else 0
-    return Usage(input_tokens=_tokens(asked), output_tokens=_tokens(characters), estimated=True)
+    return estimated(asked, characters)
+
+
+def estimated(asked: int, answered: int) -> Usage:
+    """Usage from so many characters of request and answer."""
+    return Usage(input_tokens=_tokens(asked), output_tokens=_tokens(answered), estimated=True)
 
 
 def answer_length(message: ChatMessage) -> int:
@@ -142,7 +148,13 @@ def says_error(body: bytes) -> bool:
     return bool(payload.get("error")) or payload.get("object") == "error" or "detail" in payload
 
 
-def _not_an_answer(response: RawResponse, wrong: str, redact: Redact) -> APIResponseError:
+def not_an_answer(response: RawResponse, what: str, wrong: str, redact: Redact) -> APIResponseError:
+    """The error for a success that does not hold what was asked for.
+
+    Args:
+        what: was asked for, e.g. ``"a chat completion"``.
+        wrong: is wrong with it, where it is neither empty nor a web page.
+    """
     kind = response.header("content-type") or "no content type"
     body = redacted_body(response, redact)
     begins = shortened(" ".join(body.split()), _SHOWN)
@@ -151,7 +163,7 @@ def _not_an_answer(response: RawResponse, wrong: str, redact: Redact) -> APIResp
     elif begins.startswith("<"):
         wrong = "it is a web page"
     return APIResponseError(
-        f"the answer with status {response.status} is not a chat completion: {wrong} ({redact(kind)})"
+        f"the answer with status {response.status} is not {what}: {wrong} ({redact(kind)})"
         + (f", {begins!r}" if begins else ""),
         status=response.status,
         request_id=response.request_id,
@@ -160,7 +172,8 @@ def _not_an_answer(response: RawResponse, wrong: str, redact: Redact) -> APIResp
     )
 
 
-def _first_problem(problem: ValidationError) -> str:
+def first_problem(problem: ValidationError) -> str:
+    """What is wrong with an answer, without its content."""
     first = problem.errors(include_url=False, include_input=False)[0]
     if first["type"] == "json_invalid":
         return "it is not JSON"

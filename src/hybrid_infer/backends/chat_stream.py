@@ -1,6 +1,9 @@
-"""From the bytes of a streamed answer to chunks."""
+"""From the bytes of a streamed answer to chunks: what all streams of choices share, and chat's."""
 
 from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar, Protocol
 
 from pydantic import ValidationError
 from pydantic_core import from_json
@@ -11,19 +14,43 @@ from hybrid_infer.backends.chat_parts import PartialChoice
 from hybrid_infer.backends.provider_errors import Redact, shortened
 from hybrid_infer.backends.sse import SseEvent, SseSplitter
 from hybrid_infer.calls.call import Call
-from hybrid_infer.calls.chat import ChatCompletion, ChatCompletionChunk, CompletionUsage
+from hybrid_infer.calls.chat import ChatCompletion, ChatCompletionChunk
+from hybrid_infer.calls.money import Usage
 from hybrid_infer.calls.reply import Facts, RawResponse
+from hybrid_infer.calls.wire import CompletionUsage
 from hybrid_infer.errors import APIError, APIStatusError, StreamError
 
 _DONE = b"[DONE]"
-_OF_A_CHUNK = (b'"choices"', b'"delta"', b'"content"', b'"tool_calls"', b'"chat.completion')
-"""What only a chunk holds."""
 _SHOWN = 120
 _HEAD = 1_000
 """Bytes kept of a stream until its first chunk, to say what came instead of one."""
 
 
-class ChatDecoder:
+class Decoder(Protocol):
+    """Turns the bytes of one stream into events (see `ChoicesDecoder`). Pure."""
+
+    done: bool
+    facts: Facts
+
+    def feed(self, data: bytes) -> Sequence[Any]: ...
+    def flush(self) -> Sequence[Any]: ...
+    def read(self, event: Any) -> Any | None: ...
+    def carries_content(self, chunk: Any) -> bool: ...
+    def finish(self) -> None: ...
+    def final(self) -> Any | None: ...
+
+
+class Part(Protocol):
+    """One choice of an answer as far as it came."""
+
+    finish_reason: str | None
+
+    def add(self, choice: Any, /) -> None: ...
+    def whole(self, index: int) -> Any: ...
+    def length(self) -> int: ...
+
+
+class ChoicesDecoder:
     """Reads one streamed answer: bytes in with `feed`, the events it gives to `read`, at the end `finish`.
 
     Keeps the text and the usage, not the chunks. Usage may stand on any chunk or on none (Together puts it on
@@ -34,6 +61,18 @@ class ChatDecoder:
         facts: what is known of the answer so far.
     """
 
+    chunk: ClassVar[type[Any]]
+    """What an event is read as."""
+
+    part: ClassVar[Callable[[], Part]]
+    """A choice of which nothing has come yet."""
+
+    answer: ClassVar[type[Any]]
+    """What the whole is."""
+
+    marks: ClassVar[Sequence[bytes]]
+    """What only a chunk holds."""
+
     def __init__(self, call: Call, error_of: ErrorOf, redact: Redact) -> None:
         self.done = False
         self.facts = Facts()
@@ -41,7 +80,7 @@ class ChatDecoder:
         self._error_of = error_of
         self._redact = redact
         self._splitter = SseSplitter()
-        self._choices: dict[int, PartialChoice] = {}
+        self._choices: dict[int, Part] = {}
         self._usage: CompletionUsage | None = None
         self._created: int | None = None
         self._fingerprint: str | None = None
@@ -58,7 +97,7 @@ class ChatDecoder:
         """The event that the end of the body completes."""
         return self._splitter.flush()
 
-    def read(self, event: SseEvent) -> ChatCompletionChunk | None:
+    def read(self, event: SseEvent) -> Any | None:
         """The chunk of an event; None for the end mark and for what only keeps the connection alive.
 
         Raises:
@@ -70,7 +109,7 @@ class ChatDecoder:
             self.done = True
             return None
         try:
-            chunk = ChatCompletionChunk.model_validate_json(data)
+            chunk = self.chunk.model_validate_json(data)
         except ValidationError:
             chunk = None
         if chunk is None or event.name == "error" or (chunk.model_extra and chunk.model_extra.get("error")):
@@ -80,12 +119,13 @@ class ChatDecoder:
         self._add(chunk)
         return chunk
 
-    def carries_content(self, chunk: ChatCompletionChunk) -> bool:
-        """Whether the chunk holds something that the model wrote: text, reasoning or a tool call."""
-        return any(
-            delta.content or delta.reasoning or delta.reasoning_content or delta.refusal or delta.tool_calls
-            for delta in (choice.delta for choice in chunk.choices)
-        )
+    def carries_content(self, chunk: Any) -> bool:
+        """Whether the chunk holds something that the model wrote."""
+        raise NotImplementedError
+
+    def estimate(self, characters: int) -> Usage:
+        """Usage of an answer of so many characters that states none."""
+        raise NotImplementedError
 
     def finish(self) -> None:
         """Called at the end of the body. Estimates the usage if none came.
@@ -107,11 +147,11 @@ class ChatDecoder:
         if not self.done and None in ends:
             raise self._broken("the stream was cut short: no finish reason and no [DONE] came")
 
-    def partial(self) -> ChatCompletion | None:
+    def partial(self) -> Any | None:
         """The answer as far as it came; None if nothing did."""
         if not self._choices:
             return None
-        return ChatCompletion(
+        return self.answer(
             id=self.facts.id,
             created=self._created,
             model=self.facts.model,
@@ -120,11 +160,11 @@ class ChatDecoder:
             system_fingerprint=self._fingerprint,
         )
 
-    def final(self) -> ChatCompletion | None:
+    def final(self) -> Any | None:
         """The whole answer, once `finish` has passed; before that as `partial`."""
         return self.partial()
 
-    def _add(self, chunk: ChatCompletionChunk) -> None:
+    def _add(self, chunk: Any) -> None:
         self._created = self._created or chunk.created
         self._fingerprint = self._fingerprint or chunk.system_fingerprint
         facts = self.facts
@@ -136,13 +176,13 @@ class ChatDecoder:
         for choice in chunk.choices:
             partial = self._choices.get(choice.index)
             if partial is None:
-                partial = self._choices[choice.index] = PartialChoice()
+                partial = self._choices[choice.index] = type(self).part()
             partial.add(choice)
             if choice.finish_reason is not None:
                 ends = (self._choices[index].finish_reason for index in sorted(self._choices))
                 facts.finish_reasons = tuple(reason for reason in ends if reason is not None)
 
-    def _read_other(self, event: SseEvent) -> ChatCompletionChunk | None:
+    def _read_other(self, event: SseEvent) -> Any | None:
         """An event that is not a chunk as it should be: an error, a sign of life, or broken."""
         data = event.data.strip()
         if data == _DONE:
@@ -157,7 +197,7 @@ class ChatDecoder:
             payload = from_json(data.decode("utf-8", "replace"))
             if is_object(payload) and "choices" not in payload:
                 return None
-            chunk = ChatCompletionChunk.model_validate(payload)
+            chunk = self.chunk.model_validate(payload)
         except ValueError:
             chunk = None
         if chunk is None:
@@ -173,7 +213,7 @@ class ChatDecoder:
         """
         shown = shortened(self._redact(data.decode("utf-8", "replace")), _SHOWN)
         own = self.facts.id is not None and self.facts.id.encode() in data
-        if self._skipped is not None or own or any(name in data for name in _OF_A_CHUNK):
+        if self._skipped is not None or own or any(name in data for name in self.marks):
             raise self._broken(f"the stream holds an event that is not a chunk: {shown!r}")
         self._skipped = shown
         self._call.tally.warnings.append(
@@ -205,4 +245,23 @@ class ChatDecoder:
     def _settle_usage(self) -> None:
         if self.facts.usage is None:
             length = sum(choice.length() for choice in self._choices.values())
-            self.facts.usage = estimated_usage(self._call, length)
+            self.facts.usage = self.estimate(length)
+
+
+class ChatDecoder(ChoicesDecoder):
+    """Reads a chat completion."""
+
+    chunk = ChatCompletionChunk
+    part = PartialChoice
+    answer = ChatCompletion
+    marks = (b'"choices"', b'"delta"', b'"content"', b'"tool_calls"', b'"chat.completion')
+
+    def carries_content(self, chunk: ChatCompletionChunk) -> bool:
+        """Whether the chunk holds text, reasoning or a tool call."""
+        return any(
+            delta.content or delta.reasoning or delta.reasoning_content or delta.refusal or delta.tool_calls
+            for delta in (choice.delta for choice in chunk.choices)
+        )
+
+    def estimate(self, characters: int) -> Usage:
+        return estimated_usage(self._call, characters)

@@ -1,9 +1,10 @@
-"""The OpenAI shape over HTTP, as all modes speak it: ``POST /v1/chat/completions``."""
+"""The OpenAI shape over HTTP, as all modes speak it."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, ClassVar
+from urllib.parse import urlencode
 
 from pydantic_core import from_json, to_json
 
@@ -17,17 +18,20 @@ from hybrid_infer.backends.base import (
     is_object,
 )
 from hybrid_infer.backends.chat_answer import chunks_of, read_completion
-from hybrid_infer.backends.chat_stream import ChatDecoder
+from hybrid_infer.backends.chat_stream import ChatDecoder, Decoder
 from hybrid_infer.backends.error_body import ErrorBody
 from hybrid_infer.backends.provider_errors import REQUEST_TIMEOUT, Hints, error_of
 from hybrid_infer.calls.call import Call, Target
-from hybrid_infer.calls.chat import ChatCompletion, ChatCompletionChunk
+from hybrid_infer.calls.chat import ChatCompletion
+from hybrid_infer.calls.operations import OPERATIONS, Operation
 from hybrid_infer.calls.reply import Facts, RawResponse
 from hybrid_infer.errors import APIError, APIStatusError, DeadlineExceededError, InvalidCallError, Verdict
 from hybrid_infer.transport.base import WireRequest
+from hybrid_infer.transport.bodies import Body, Multipart
 
 _CREDENTIAL_HEADERS = ("authorization", "modal-key", "modal-secret")
 _DEEPEST_PATH = 12
+_NOT_UTF8 = "not UTF-8 cannot be sent as text: decode it with the encoding that it has"
 
 
 class OpenAIBackend:
@@ -61,8 +65,43 @@ class OpenAIBackend:
         Raises:
             InvalidCallError: something in the call cannot be sent.
         """
-        body = {"model": target.model, **call.body, **(call.extra_body or {})}
-        if call.extra_body and call.extra_body.get("model", target.model) != target.model:
+        spec = OPERATIONS[call.operation]
+        body = self._body(call, target, asks_a_model=spec.asks == "model")
+        path = self.shaped(call, call.path or spec.path, body)
+        method = call.method or spec.method
+        headers = dict(self._stream_headers if call.stream else self._json_headers)
+        headers.update(self._credentials.headers())
+        if call.session is not None:
+            self.attach_session(call, call.session, body, headers)
+        payload: bytes | Body = b""
+        if method != "POST":
+            del headers["content-type"]
+            path += _query(body)
+        elif call.upload is not None:
+            payload = Multipart(_fields(body), [call.upload])
+            headers["content-type"] = payload.content_type
+        else:
+            payload = encoded(body)
+        if spec.binary and not call.stream:
+            headers["accept"] = "*/*"
+        if call.extra_headers:
+            headers.update(self._own_headers(call.extra_headers))
+        address = self.address(call.operation)
+        return WireRequest(
+            method=method,
+            origin=address.origin,
+            path=f"{address.prefix}{path}",
+            headers=tuple(headers.items()),
+            body=payload,
+        )
+
+    def _body(self, call: Call, target: Target, *, asks_a_model: bool) -> dict[str, Any]:
+        """The fields of the request."""
+        extra = call.extra_body or {}
+        if not asks_a_model:
+            return {**call.body, **extra}
+        body = {"model": target.model, **call.body, **extra}
+        if extra.get("model", target.model) != target.model:
             raise InvalidCallError("extra_body['model'] contradicts the call: use model= instead")
         if body["model"] is None:
             if self.needs_model:
@@ -72,13 +111,25 @@ class OpenAIBackend:
             raise InvalidCallError("extra_body['stream'] contradicts the call: use stream= instead")
         if call.stream:
             body["stream"] = True
-        headers = dict(self._stream_headers if call.stream else self._json_headers)
-        headers.update(self._credentials.headers())
-        if call.session is not None:
-            self.attach_session(call, call.session, body, headers)
-        if call.extra_headers:
-            headers.update(self._own_headers(call.extra_headers))
-        return self._post_chat(headers, body)
+        return body
+
+    def address(self, operation: Operation) -> Address:
+        """Where an operation's requests go."""
+        return self._address
+
+    def shaped(self, call: Call, path: str, body: dict[str, Any]) -> str:
+        """The path of a request; what this provider calls by another name is renamed in the body.
+
+        Here Together's names become OpenAI's, so that a change of mode needs no other arguments.
+        """
+        if call.operation == "images":
+            if body.get("response_format") == "base64":
+                body["response_format"] = "b64_json"
+            if "size" not in body and body.get("width") and body.get("height"):
+                body["size"] = f"{body.pop('width')}x{body.pop('height')}"
+        elif call.operation == "files.create" and body.get("purpose") == "batch-api":
+            body["purpose"] = "batch"
+        return path
 
     @property
     def place(self) -> str:
@@ -89,22 +140,34 @@ class OpenAIBackend:
         """Put the session where the provider looks for it."""
         raise NotImplementedError
 
-    def decode(self, call: Call, response: RawResponse) -> tuple[ChatCompletion, Facts]:
+    def decode(self, call: Call, response: RawResponse) -> tuple[Any, Facts]:
         """The answer in a response with a status of success.
 
         Raises:
             APIStatusError: the success holds an error.
             APIResponseError: it holds something else.
         """
-        return read_completion(call, response, self.error, self._credentials.redact)
+        if call.operation == "chat":
+            return read_completion(call, response, self.error, self._credentials.redact)
+        from hybrid_infer.backends.answers import read_answer  # loads the models of all other answers
 
-    def decoder(self, call: Call) -> ChatDecoder:
+        return read_answer(call, response, self.error, self._credentials.redact)
+
+    def decoder(self, call: Call) -> Decoder:
         """A decoder for one stream."""
-        return ChatDecoder(call, self.error, self._credentials.redact)
+        if call.operation == "chat":
+            return ChatDecoder(call, self.error, self._credentials.redact)
+        from hybrid_infer.backends.streamed import decoder_for
 
-    def chunks(self, completion: ChatCompletion) -> Sequence[ChatCompletionChunk]:
-        """A complete answer as the chunks of a stream, for servers that answer JSON to a stream request."""
-        return chunks_of(completion)
+        return decoder_for(call, self.error, self._credentials.redact)
+
+    def chunks(self, answer: Any) -> Sequence[Any]:
+        """A complete answer as the chunks of a stream, for servers that answer whole to a stream request."""
+        if isinstance(answer, ChatCompletion):
+            return chunks_of(answer)
+        from hybrid_infer.backends.streamed import chunks_of_other
+
+        return chunks_of_other(answer)
 
     def error(self, response: RawResponse) -> APIStatusError:
         """The error that a response is."""
@@ -160,14 +223,31 @@ class OpenAIBackend:
                 self._credentials.remember(own[name])
         return own
 
-    def _post_chat(self, headers: Mapping[str, str], body: Mapping[str, Any]) -> WireRequest:
-        return WireRequest(
-            method="POST",
-            origin=self._address.origin,
-            path=f"{self._address.prefix}/v1/chat/completions",
-            headers=tuple(headers.items()),
-            body=encoded(body),
-        )
+
+def _query(fields: Mapping[str, Any]) -> str:
+    """Fields as the query of a path; those that are None are left out."""
+    pairs = _fields(fields)
+    return f"?{urlencode(pairs)}" if pairs else ""
+
+
+def _fields(body: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Fields of a form, or of a query, as the `openai` and `together` packages write them.
+
+    Lists repeat their name with brackets; truth is ``true`` or ``false``; what is None is left out.
+    """
+    pairs: list[tuple[str, str]] = []
+    for name, value in body.items():
+        several = is_array(value)
+        for one in value if several else (value,):
+            if one is not None:
+                pairs.append((f"{name}[]" if several else name, _plain(name, one)))
+    return pairs
+
+
+def _plain(name: str, value: Any) -> str:
+    if isinstance(value, str):
+        return checked_text(name, value)
+    return encoded({name: value}).decode().partition(":")[2][:-1]
 
 
 def encoded(body: Mapping[str, Any]) -> bytes:
@@ -180,8 +260,23 @@ def encoded(body: Mapping[str, Any]) -> bytes:
         return _json(body)
     except (ValueError, TypeError):
         path, value = _culprit("", body, _DEEPEST_PATH)
+    if isinstance(value, str | bytes | bytearray):
+        raise InvalidCallError(f"{path or 'the request'}: {type(value).__name__} that is {_NOT_UTF8}")
     what = repr(value) if isinstance(value, float) else f"a value of type {type(value).__name__}"
     raise InvalidCallError(f"{path or 'the request'}: {what} cannot be sent as JSON")
+
+
+def checked_text(name: str, text: str) -> str:
+    """A text that UTF-8 has a form for.
+
+    Raises:
+        InvalidCallError: it holds half of a surrogate pair.
+    """
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise InvalidCallError(f"{name}: str that is {_NOT_UTF8}") from None
+    return text
 
 
 def _json(value: Any) -> bytes:

@@ -22,13 +22,17 @@ from hybrid_infer.transport.base import Origin
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Connection:
-    """Where a model is reached in a mode, in whose words, and how that is paid."""
+    """Where a model is reached in a mode, in whose words, and how that is paid.
+
+    `elsewhere`: where all that is not chat goes, if that is another place.
+    """
 
     backend: OpenAIBackend
     origin: Origin
     provider: str
     model: str | None
     basis: Basis
+    elsewhere: Origin | None = None
     priced_as: str | None = None
     gpu: str | None = None
     gpus: int = 1
@@ -77,6 +81,7 @@ def _together(
         provider="together",
         model=target.model,
         basis=basis,
+        elsewhere=None if other.origin == chat.origin else other.origin,
         priced_as=target.priced_as,
         gpu=target.gpu,
         gpus=target.gpus,
@@ -148,6 +153,9 @@ def _compatible(settings: Settings, target: ModelTarget, name: str | None) -> Co
         gpus=target.gpus,
     )
 
+
+ACCOUNTS: tuple[Mode, ...] = ("together-serverless", "together-dedicated")
+"""Modes that keep files, batches and the list of models beside the models, with the account."""
 
 TOGETHER_DOMAINS = (".together.ai", ".together.xyz")
 MODAL_DOMAINS = (".modal.direct", ".modal.run")

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from hybrid_infer.backends.base import Address, Credentials, Secret, bearer
-from hybrid_infer.backends.openai_wire import OpenAIBackend
+from hybrid_infer.backends.openai_wire import OpenAIBackend, encoded
 from hybrid_infer.backends.provider_errors import Hints
 from hybrid_infer.calls.call import Call, Target
+from hybrid_infer.calls.operations import Operation
 from hybrid_infer.errors import (
     AuthenticationError,
     ColdError,
@@ -28,6 +31,9 @@ OTHER_URL = "https://api.together.ai"
 """Where it sends everything else."""
 
 _NO_ROUTE = "give the deployment a weight in the endpoint's traffic split, and at least 1 replica"
+
+_SIZE = re.compile(r"(\d+)x(\d+)")
+_PURPOSES: Mapping[str, str] = {"batch": "batch-api"}
 
 
 class TogetherBackend(OpenAIBackend):
@@ -60,14 +66,38 @@ class TogetherBackend(OpenAIBackend):
         super().__init__(chat, Credentials(api_key, write=bearer))
         self.other = other
 
+    def address(self, operation: Operation) -> Address:
+        """Chat has a host of its own."""
+        return self._address if operation == "chat" else self.other
+
+    def shaped(self, call: Call, path: str, body: dict[str, Any]) -> str:
+        """Together's own names (docs and `together` 3.1.1, 2026-10) for what OpenAI calls otherwise."""
+        if call.operation == "images":
+            if body.get("response_format") == "b64_json":
+                body["response_format"] = "base64"
+            if (size := _SIZE.fullmatch(str(body.get("size")))) is not None:
+                del body["size"]
+                body["width"], body["height"] = int(size[1]), int(size[2])
+        elif call.operation == "files.create" and call.upload is not None:
+            body["purpose"] = _PURPOSES.get(body["purpose"], body["purpose"])
+            body.setdefault("file_name", call.upload.filename)
+            return "/v1/files/upload"
+        return path
+
     def attach_session(self, call: Call, session: str, body: dict[str, Any], headers: dict[str, str]) -> None:
         """Calls with one `prompt_cache_key` go to one deployment (Together docs, 2026-10)."""
-        body.setdefault("prompt_cache_key", session)
+        if call.operation in ("chat", "completions"):
+            body.setdefault("prompt_cache_key", session)
 
     def probe(self, target: Target) -> WireRequest | None:
         """One token from a dedicated endpoint; its control plane can say ready while requests are refused."""
-        if target.mode != "together-dedicated":
+        if target.mode != "together-dedicated" or target.model is None:
             return None
-        headers = {**dict(self._json_headers), **dict(self._credentials.headers())}
         messages = [{"role": "user", "content": "Hi"}]
-        return self._post_chat(headers, {"model": target.model, "messages": messages, "max_tokens": 1})
+        return WireRequest(
+            method="POST",
+            origin=self._address.origin,
+            path=f"{self._address.prefix}/v1/chat/completions",
+            headers=(*self._json_headers, *self._credentials.headers()),
+            body=encoded({"model": target.model, "messages": messages, "max_tokens": 1}),
+        )

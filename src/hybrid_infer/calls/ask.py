@@ -11,6 +11,7 @@ from typing import Any, TypedDict, cast, get_args
 from hybrid_infer.calls.cached import CacheMode, CachePolicy
 from hybrid_infer.calls.call import CHOICES, Call, ModeChoice, OnStreamBreak, Priority
 from hybrid_infer.calls.chat import ChatOptions
+from hybrid_infer.calls.operations import Operation
 from hybrid_infer.calls.timeouts import NONE_GIVEN, PARTS, Timeouts
 from hybrid_infer.errors import InvalidCallError
 
@@ -32,6 +33,8 @@ class CallOptions(TypedDict, total=False):
     max_retries: repeats after the first attempt; 0 for none. Another target's first try is no repeat.
     cache: ``False`` leaves the cache out; ``True`` uses it for a request whose answers differ from time to
         time, too; or `CachePolicy`. Without a cache (setting `cache`) it says nothing.
+    idempotent: whether the request may be sent again though nobody knows what became of it. Left out, what
+        makes something that stays (files, batches, videos, functions, `post`) is not repeated.
     extra_headers, extra_body: added to the request; what they name wins.
     """
 
@@ -48,6 +51,7 @@ class CallOptions(TypedDict, total=False):
     hedge: bool | None
     max_retries: int | None
     cache: bool | CachePolicy | None
+    idempotent: bool | None
     extra_headers: Mapping[str, str] | None
     extra_body: Mapping[str, Any] | None
 
@@ -59,21 +63,29 @@ class ChatArguments(ChatOptions, CallOptions, total=False):
 OWN = tuple(CallOptions.__annotations__)
 
 
-def chat_call(
+def make_call(
+    operation: Operation,
     defaults: Mapping[str, Any],
-    messages: Iterable[Any],
-    model: str | None,
-    stream: bool | None,
+    body: dict[str, Any],
     given: Mapping[str, Any],
+    *,
+    model: str | None = None,
+    stream: bool | None = False,
+    **wire: Any,
 ) -> Call:
-    """The Call for a chat completion.
+    """The Call for an operation.
+
+    Args:
+        defaults: of the client, from `with_options`.
+        body: the operation's own arguments.
+        given: all other keyword arguments: ours, and the provider's, which join the body by their name.
+        wire: `method`, `path`, `upload` and `shape` of the Call.
 
     Raises:
         InvalidCallError: an option of ours has the wrong type, or looks misspelt.
     """
     if stream not in (True, False, None):
         raise InvalidCallError(f"stream={stream!r}: must be True or False")
-    body: dict[str, Any] = {"messages": _messages(messages)}
     own: dict[str, Any] = {}
     for name, value in given.items():
         if name in OWN:
@@ -82,11 +94,38 @@ def chat_call(
             _refuse_misspelt(name)
             body[name] = value
     if model is None and not own and not defaults:
-        return Call(operation="chat", model=None, body=body, stream=bool(stream))
+        return Call(operation=operation, model=None, body=body, stream=bool(stream), **wire)
     options = merged(defaults, {"model": model, **own})
     named = options.pop("model", None)
     timeouts = options.pop("timeout", NONE_GIVEN)
-    return Call(operation="chat", model=named, body=body, stream=bool(stream), timeouts=timeouts, **options)
+    return Call(
+        operation=operation,
+        model=named,
+        body=body,
+        stream=bool(stream),
+        timeouts=timeouts,
+        **options,
+        **wire,
+    )
+
+
+def chat_call(
+    defaults: Mapping[str, Any],
+    messages: Iterable[Any],
+    model: str | None,
+    stream: bool | None,
+    given: Mapping[str, Any],
+) -> Call:
+    """The Call for a chat completion; raises as `make_call`, and where `response_format` has no schema."""
+    body: dict[str, Any] = {"messages": _messages(messages)}
+    wanted = given.get("response_format")
+    if wanted is None:
+        return make_call("chat", defaults, body, given, model=model, stream=stream)
+    from hybrid_infer.calls.structured import wire_format
+
+    wire, shape = wire_format(wanted)
+    given = {**given, "response_format": wire}
+    return make_call("chat", defaults, body, given, model=model, stream=stream, shape=shape)
 
 
 def merged(defaults: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
@@ -166,6 +205,7 @@ _ALLOWED: Mapping[str, tuple[str, Callable[[Any], bool]]] = {
     "hedge": ("True or False", lambda v: isinstance(v, bool)),
     "max_retries": ("a whole number, 0 or more", lambda v: type(v) is int and v >= 0),
     "cache": ("True, False or a CachePolicy with times in seconds and a mode of its own", _cache),
+    "idempotent": ("True or False", lambda v: isinstance(v, bool)),
     "extra_headers": ("a mapping of texts to texts", _headers),
     "extra_body": ("a mapping", lambda v: isinstance(v, Mapping)),
 }

@@ -9,11 +9,14 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast, get_args
 
 from hybrid_infer.calls.cached import CachePolicy, CacheUse, Served, Sharing
 from hybrid_infer.calls.money import Cost, Usage
+from hybrid_infer.calls.operations import Method, Operation
 from hybrid_infer.calls.timeouts import NONE_GIVEN, Timeouts
 from hybrid_infer.errors import Verdict
 
 if TYPE_CHECKING:
     from hybrid_infer.calls.reply import Reply
+    from hybrid_infer.calls.structured import Shape
+    from hybrid_infer.calls.uploads import Upload
 
 Mode = Literal["together-serverless", "together-dedicated", "modal", "openai-compatible"]
 MODES: tuple[Mode, ...] = get_args(Mode)
@@ -27,8 +30,6 @@ Priority = Literal["interactive", "batch"]
 
 OnStreamBreak = Literal["error", "restart"]
 OnCold = Literal["wait", "overflow"]
-
-Operation = Literal["chat"]
 
 Service: TypeAlias = "Callable[[Call], Coroutine[Any, Any, Reply]]"
 
@@ -47,6 +48,7 @@ class Target:
         provider: the value of OpenTelemetry's ``gen_ai.provider.name``.
         model: the provider's name of the model; None lets the server's only model answer.
         host, port: where requests go.
+        elsewhere: host and port of all that is not chat, where that differs.
         basis: how it is paid.
         priced_as: the row of the per-token price table it is billed by, where that is not `model`.
         gpu, gpus: the machine that is paid by time, e.g. ``"H100"`` and 2; None is unknown.
@@ -66,6 +68,7 @@ class Target:
     host: str
     port: int
     basis: Basis
+    elsewhere: tuple[str, int] | None = None
     priced_as: str | None = None
     gpu: str | None = None
     gpus: int = 1
@@ -79,6 +82,10 @@ class Target:
     serve: Service = field(init=False, repr=False)
     predicted_wait: Callable[[], float] = field(init=False, repr=False)
     """Seconds that a new interactive call would wait for a slot, as far as can be told now."""
+
+    def address(self, operation: Operation) -> tuple[str, int]:
+        """Host and port that an operation's requests go to."""
+        return (self.host, self.port) if operation == "chat" or self.elsewhere is None else self.elsewhere
 
 
 @dataclass(slots=True, kw_only=True)
@@ -186,6 +193,11 @@ class Call:
         fallback: modes or models that may answer where the first cannot; None leaves it to the settings.
         never_leave: nothing but the first candidate may answer; None leaves it to the settings.
         cache: whether and how it uses the cache; None leaves it to the request.
+        idempotent: whether it may be sent again though nobody knows what became of it; None leaves it to the
+            operation.
+        method, path: of the request, where they are not those of the operation's line in the table.
+        shape: what its answer is read into, beside its text.
+        upload: the file that goes with the body, which is then sent as a form.
         candidates: the targets that may answer, the preferred one first, set by the plan layer.
         avoid: candidates that this attempt is not to go to.
         overflows: the second candidate takes what the first has no room for (mode ``hybrid``).
@@ -215,6 +227,11 @@ class Call:
     extra_headers: Mapping[str, str] | None = None
     extra_body: Mapping[str, Any] | None = None
     cache: CachePolicy | bool | None = None
+    idempotent: bool | None = None
+    method: Method | None = None
+    path: str | None = None
+    upload: Upload | None = None
+    shape: Shape | None = None
     candidates: tuple[Target, ...] = ()
     avoid: tuple[Target, ...] = ()
     overflows: bool = False
@@ -247,6 +264,11 @@ class Call:
         copy.extra_headers = self.extra_headers
         copy.extra_body = self.extra_body
         copy.cache = self.cache
+        copy.idempotent = self.idempotent
+        copy.method = self.method
+        copy.path = self.path
+        copy.upload = self.upload
+        copy.shape = self.shape
         copy.candidates = self.candidates
         copy.avoid = self.avoid
         copy.overflows = self.overflows

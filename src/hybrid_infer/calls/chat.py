@@ -1,69 +1,39 @@
-"""Chat completions in the shape of the `openai` and `together` packages, whole and in chunks.
-
-The models are lenient, because real answers are not strict: fields may be missing or null, and fields
-nobody has heard of are kept (in ``model_extra``, and as attributes).
-"""
+"""Chat completions in the shape of the `openai` and `together` packages, whole and in chunks."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, TypedDict
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, GetCoreSchemaHandler
-from pydantic_core import CoreSchema, core_schema
+from pydantic import Field
+
+from hybrid_infer.calls.wire import Answer, CompletionUsage, FinishReason, Index, NullAs, Text, Wire
+from hybrid_infer.errors import AnswerFormatError
 
 if TYPE_CHECKING:
-    from hybrid_infer.calls.hybrid import Hybrid
+    from hybrid_infer.calls.structured import Shape
 
 
-class _NullAs:
-    """Reads null as the field's empty value: servers send null where others leave the field out."""
-
-    def __init__(self, empty: Callable[[], Any]) -> None:
-        self._empty = empty
-
-    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        return core_schema.no_info_after_validator_function(
-            lambda value: self._empty() if value is None else value,
-            core_schema.nullable_schema(handler(source)),
-        )
-
-
-def _standard_reason(reason: str) -> str | None:
-    """Together's ``"eos"`` is everybody else's ``"stop"``; an empty reason is none."""
-    return "stop" if reason == "eos" else reason or None
-
-
-Index = Annotated[int, _NullAs(int)]
-Text = Annotated[str, _NullAs(str)]
-FinishReason = Annotated[str, AfterValidator(_standard_reason)] | None
-"""An open string: ``stop``, ``length``, ``tool_calls``, ``error``, and what comes next."""
-
-
-class _Wire(BaseModel):
-    model_config = ConfigDict(extra="allow", coerce_numbers_to_str=True, protected_namespaces=())
-
-
-class FunctionCall(_Wire):
+class FunctionCall(Wire):
     """The function a tool call names; `arguments` is JSON as text, as the model wrote it."""
 
     name: Text = ""
     arguments: Text = ""
 
 
-class ToolCall(_Wire):
+class ToolCall(Wire):
     """One call of a tool that the model asks for."""
 
     id: str | None = None
     type: str | None = "function"
     index: int | None = None
-    function: Annotated[FunctionCall, _NullAs(FunctionCall)] = Field(default_factory=FunctionCall)
+    function: Annotated[FunctionCall, NullAs(FunctionCall)] = Field(default_factory=FunctionCall)
 
 
-class ChatMessage(_Wire):
+class ChatMessage(Wire):
     """The message of an answer. `reasoning` and `reasoning_content` are two names for the same thing."""
 
-    role: Annotated[str, _NullAs(lambda: "assistant")] = "assistant"
+    role: Annotated[str, NullAs(lambda: "assistant")] = "assistant"
     content: str | None = None
     reasoning: str | None = None
     reasoning_content: str | None = None
@@ -71,7 +41,7 @@ class ChatMessage(_Wire):
     tool_calls: list[ToolCall] | None = None
 
 
-class Choice(_Wire):
+class Choice(Wire):
     """One of the `n` answers."""
 
     index: Index = 0
@@ -82,76 +52,61 @@ class Choice(_Wire):
     """Up to 2**64, past what int64 holds."""
 
 
-class PromptTokensDetails(_Wire):
-    cached_tokens: int | None = None
-
-
-class CompletionTokensDetails(_Wire):
-    reasoning_tokens: int | None = None
-
-
-class CompletionUsage(_Wire):
-    """Tokens as the provider counts them. Cached tokens come here or in the details, or nowhere."""
-
-    prompt_tokens: int | None = None
-    completion_tokens: int | None = None
-    total_tokens: int | None = None
-    cached_tokens: int | None = None
-    prompt_tokens_details: PromptTokensDetails | None = None
-    completion_tokens_details: CompletionTokensDetails | None = None
-
-
-class ChatCompletion(_Wire):
-    """A complete answer.
-
-    `hybrid` tells what the call took (mode, attempts, cost, latency). It is not part of the answer:
-    ``model_dump()``, ``==`` and ``repr()`` leave it out.
-    """
+class ChatCompletion(Answer):
+    """A complete answer."""
 
     id: str | None = None
-    object: Annotated[str, _NullAs(lambda: "chat.completion")] = "chat.completion"
+    object: Annotated[str, NullAs(lambda: "chat.completion")] = "chat.completion"
     created: int | None = None
     model: str | None = None
     choices: list[Choice]
     usage: CompletionUsage | None = None
     system_fingerprint: str | None = None
 
-    @property
-    def hybrid(self) -> Hybrid:
-        """What is known of the call.
+    def expect(self, shape: Shape) -> None:
+        """Said by the client, after `hybrid`: what the answer is read into.
 
         Raises:
-            AttributeError: the completion was not returned by a client.
+            AnswerFormatError: it does not fit, and the caller asked for it with a class or a schema.
         """
         private = self.__pydantic_private__
-        if private is None:
-            raise AttributeError("this completion was not returned by a client, so it has no `hybrid`")
-        hybrid: Hybrid = private["hybrid"]
-        return hybrid
+        if private is not None:
+            private["shape"] = shape
+            if shape.required:
+                _ = self.parsed
 
-    @hybrid.setter
-    def hybrid(self, value: Hybrid) -> None:
+    @property
+    def parsed(self) -> Any:
+        """The answer as `response_format` asked for it: an instance of the class, or JSON.
+
+        None where the model calls tools instead.
+
+        Raises:
+            AnswerFormatError: the answer does not fit; with its text and the reasons.
+            AttributeError: nothing was asked for that could be read: no `response_format`, or text.
+        """
         private = self.__pydantic_private__
-        if private is not None and private["hybrid"] != value:
-            raise AttributeError("`hybrid` is set once, by the client")
-        # Where pydantic keeps private attributes, so that it is copied and pickled like one. Declared as one
-        # it would be made ready in Python for every answer that is read, at the price of reading it.
-        object.__setattr__(self, "__pydantic_private__", {"hybrid": value})
+        if private is None or "shape" not in private:
+            raise AttributeError("no response_format was asked for that an answer can be read into")
+        if "parsed" not in private:
+            from hybrid_infer.calls.structured import parsed_answer
 
-    def __eq__(self, other: Any) -> bool:
-        if not isinstance(other, ChatCompletion):
-            return NotImplemented
-        return self.__dict__ == other.__dict__ and (self.model_extra or {}) == (other.model_extra or {})
+            try:
+                private["parsed"] = parsed_answer(self, private["shape"])
+            except AnswerFormatError as error:
+                error.hybrid = self.hybrid
+                raise
+        return private["parsed"]
 
 
-class DeltaFunctionCall(_Wire):
+class DeltaFunctionCall(Wire):
     """A piece of a function call: the name in the first, then arguments to append."""
 
     name: str | None = None
     arguments: str | None = None
 
 
-class DeltaToolCall(_Wire):
+class DeltaToolCall(Wire):
     """A piece of the tool call at `index`."""
 
     index: int | None = None
@@ -160,7 +115,7 @@ class DeltaToolCall(_Wire):
     function: DeltaFunctionCall | None = None
 
 
-class Delta(_Wire):
+class Delta(Wire):
     """What a chunk adds to the message."""
 
     role: str | None = None
@@ -171,17 +126,17 @@ class Delta(_Wire):
     tool_calls: list[DeltaToolCall] | None = None
 
 
-class ChunkChoice(_Wire):
+class ChunkChoice(Wire):
     """What a chunk adds to the choice at `index`."""
 
     index: Index = 0
-    delta: Annotated[Delta, _NullAs(Delta)] = Field(default_factory=Delta)
+    delta: Annotated[Delta, NullAs(Delta)] = Field(default_factory=Delta)
     finish_reason: FinishReason = None
     logprobs: Any = None
     seed: int | None = None
 
 
-class ChatCompletionChunk(_Wire):
+class ChatCompletionChunk(Wire):
     """One event of a streamed answer. `choices` is empty in chunks that carry only usage.
 
     `reset` is True for `ChatStreamReset` alone.
@@ -190,10 +145,10 @@ class ChatCompletionChunk(_Wire):
     reset: ClassVar[bool] = False
 
     id: str | None = None
-    object: Annotated[str, _NullAs(lambda: "chat.completion.chunk")] = "chat.completion.chunk"
+    object: Annotated[str, NullAs(lambda: "chat.completion.chunk")] = "chat.completion.chunk"
     created: int | None = None
     model: str | None = None
-    choices: Annotated[list[ChunkChoice], _NullAs(list)] = Field(default_factory=list[ChunkChoice])
+    choices: Annotated[list[ChunkChoice], NullAs(list)] = Field(default_factory=list[ChunkChoice])
     usage: CompletionUsage | None = None
     system_fingerprint: str | None = None
 
@@ -246,7 +201,7 @@ class ChatOptions(TypedDict, total=False):
     parallel_tool_calls: bool | None
     functions: Sequence[Mapping[str, Any]] | None
     function_call: str | Mapping[str, Any] | None
-    response_format: Mapping[str, Any] | None
+    response_format: Mapping[str, Any] | type[Any] | None
     reasoning: Mapping[str, Any] | None
     reasoning_effort: str | None
     chat_template_kwargs: Mapping[str, Any] | None

@@ -8,26 +8,24 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
 from decimal import Decimal
-from functools import lru_cache
 from itertools import count
 
-from hybrid_infer.calls.call import Attempt, Basis, Call, Mode, Target
-from hybrid_infer.calls.machines import Rate, WaitRecord, machine_name, wait_record
-from hybrid_infer.calls.money import NANO, Cost, Usage
+from hybrid_infer.calls import rows
+from hybrid_infer.calls.call import Attempt, Call, Mode
+from hybrid_infer.calls.machines import Rate, WaitRecord
+from hybrid_infer.calls.money import Cost
 from hybrid_infer.calls.reply import Facts
 from hybrid_infer.errors import Verdict
 
-SUCCESS = "success"
-ABANDONED = "abandoned"
-"""The caller gave it up: closed or dropped a stream, cancelled the task, interrupted the program."""
+SUCCESS, ABANDONED = rows.SUCCESS, rows.ABANDONED
+"""How a call ended, unless by an error: that is its name."""
 
 PROCESS_LENGTH = 22
 """How many characters of an id name the process that made it."""
 
-_NO_USAGE = Usage()
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+unix_ns = rows.unix_ns
 
 
 class Ids:
@@ -173,12 +171,6 @@ class Correction:
     waits: tuple[WaitRecord, ...] = ()
 
 
-def unix_ns(wall: datetime) -> int:
-    """A moment with its time zone, as nanoseconds since 1970; exact."""
-    since = wall - _EPOCH
-    return (since.days * 86_400 + since.seconds) * NANO + since.microseconds * 1000
-
-
 _ids = Ids()
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_ids.renew)
@@ -224,49 +216,13 @@ def call_record(
         now, wall: the same moment on `Runtime.now()` and `Runtime.wall()`; it turns one clock into the other.
         id: one that was promised to somebody; otherwise a new one.
     """
-    tally = call.tally
-    shift = unix_ns(wall) - round(now * NANO)
     name = id if id is not None else new_id()
-    last, tries = _tries(name, tally.attempts, now, shift, rate)
-    target = last if last is not None else (call.candidates[0] if call.candidates else None)
-    usage = (facts.usage if facts is not None else None) or _NO_USAGE
-    first = facts.first_token if facts is not None else None
-    amount = cost.amount
+    made = rows.call_rows(call, facts, cost, outcome, now, wall, rate, name, final, cache, saved, tag)
     return CallRecord(
-        id=name,
-        began_ns=round(tally.started * NANO) + shift,
-        latency_ns=round((now - tally.started if tally.latency is None else tally.latency) * NANO),
-        first_token_ns=None if first is None else round((first - tally.started) * NANO),
-        queue_ns=round(tally.queue_wait * NANO) if tally.queue_wait else 0,
-        cold_ns=round(tally.cold_wait * NANO) if tally.cold_wait else 0,
-        cold_start=tally.cold_start,
-        operation=call.operation,
-        stream=call.stream,
-        mode=target.mode if target is not None else None,
-        target=target.name if target is not None else None,
-        model=(target and target.model) or (facts and facts.model) or call.model,
-        asked_model=call.model,
-        purpose=call.purpose,
-        outcome=outcome,
-        attempts=len(tally.attempts),
-        restarts=tally.restarts,
-        input_tokens=usage.input_tokens,
-        output_tokens=usage.output_tokens,
-        cached_tokens=usage.cached_tokens,
-        reasoning_tokens=usage.reasoning_tokens,
-        tokens_estimated=usage.estimated,
-        cost_nano=None if amount is None else int(amount.scaleb(9)),
-        cost_basis=cost.basis,
-        cost_estimated=cost.estimated,
-        cost_final=final,
-        cost_reason=cost.reason if amount is None else None,
-        priced_at=None if cost.priced_at is None else _iso(cost.priced_at),
-        cache=cache,
-        saved_nano=None if saved is None else int(saved.scaleb(9)),
-        simulated=target is not None and target.simulated,
+        **dict(zip(rows.CALL_COLUMNS, made.row + made.kind, strict=True)),
         tag=tag,
-        tries=tries,
-        waits=tuple(wait_record(name, n, wait, shift, rate) for n, wait in enumerate(tally.waits)),
+        tries=tuple(_with_names(tried) for tried in made.tries),
+        waits=made.waits,
     )
 
 
@@ -299,7 +255,7 @@ def correction(
         at_ns=unix_ns(wall),
         before_nano=before.cost_nano,
         before_estimated=before.cost_estimated,
-        cost_nano=None if cost.amount is None else int(cost.amount.scaleb(9)),
+        cost_nano=rows.nano(cost.amount),
         cost_estimated=cost.estimated,
         reason=reason,
         tries=tries,
@@ -314,51 +270,9 @@ def attempt_record(call: str, number: int, attempt: Attempt, shift: int, rate: R
         call: the id of the call's record.
         shift: nanoseconds from `Runtime.now()` to the time since 1970.
     """
-    target = attempt.target
-    usage = attempt.usage or _NO_USAGE
-    began = round(attempt.started * NANO) + shift
-    used = attempt.machine_ns
-    by_time = used is not None or target.basis == _MACHINE_TIME
-    return AttemptRecord(
-        call=call,
-        number=number,
-        began_ns=began,
-        ended_ns=began if attempt.ended is None else round(attempt.ended * NANO) + shift,
-        mode=target.mode,
-        target=target.name,
-        model=target.model,
-        outcome=attempt.error or (SUCCESS if attempt.verdict == "success" else ABANDONED),
-        verdict=attempt.verdict,
-        status=attempt.status,
-        request_id=attempt.request_id,
-        billed=attempt.billed,
-        lost=attempt.lost,
-        lane=attempt.lane,
-        input_tokens=usage.input_tokens,
-        output_tokens=usage.output_tokens,
-        cached_tokens=usage.cached_tokens,
-        reasoning_tokens=usage.reasoning_tokens,
-        tokens_estimated=usage.estimated,
-        machine=machine_name(target) if by_time else None,
-        machine_ns=None if used is None else used + (attempt.cold_ns or 0),
-        rate=rate(target) if by_time else None,
-    )
+    return _with_names(rows.attempt_rows(call, number, attempt, shift, rate))
 
 
-_MACHINE_TIME: Basis = "machine-time"
-
-_iso = lru_cache(16)(date.isoformat)
-
-
-def _tries(
-    call: str, attempts: list[Attempt], now: float, shift: int, rate: Rate
-) -> tuple[Target | None, tuple[AttemptRecord, ...]]:
-    """Where the last attempt went that did not lose, and all that had ended by `now`."""
-    last: Target | None = None
-    ended: list[AttemptRecord] = []
-    for number, attempt in enumerate(attempts):
-        if not attempt.lost:
-            last = attempt.target
-        if attempt.ended is not None and attempt.ended <= now:
-            ended.append(attempt_record(call, number, attempt, shift, rate))
-    return last, tuple(ended)
+def _with_names(tried: rows.AttemptRows) -> AttemptRecord:
+    row, kind, machine = tried
+    return AttemptRecord(**dict(zip(rows.ATTEMPT_COLUMNS, row + kind, strict=True)), machine=machine)

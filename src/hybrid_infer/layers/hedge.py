@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import Any, TypeAlias
 
 from hybrid_infer.calls.call import Call, Service
+from hybrid_infer.calls.operations import repeatable
 from hybrid_infer.calls.reply import Reply
 from hybrid_infer.errors import SaturatedError
 from hybrid_infer.runtime.base import Runtime
@@ -82,7 +83,8 @@ class Hedge:
         self._delays: dict[tuple[str, bool], HedgeDelay] = {}
 
     async def __call__(self, call: Call, inner: Service) -> Reply:
-        if not (self._on if call.hedge is None else call.hedge):
+        wanted = self._on if call.hedge is None else call.hedge
+        if not wanted or not repeatable(call.operation, call.idempotent):
             return await inner(call)
         first = next((target for target in call.candidates if target not in call.avoid), call.candidates[0])
         with self._guard:

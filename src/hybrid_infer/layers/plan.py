@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from hybrid_infer.calls.call import MODES, Call, Mode, ModeChoice, Service, Target
+from hybrid_infer.calls.operations import OPERATIONS, offered
 from hybrid_infer.calls.reply import Reply
-from hybrid_infer.errors import InvalidCallError
+from hybrid_infer.errors import InvalidCallError, UnsupportedOperationError
 
 
 class Named(Protocol):
@@ -43,14 +44,14 @@ class PlanPolicy:
     never_leave: bool = False
 
 
+MakeTarget = Callable[[Mode, str | None, Call], Target]
+"""The target for a mode and a logical model, as far as a call's operation asks for one; made at first use."""
+
+
 class Plan:
-    """Chooses where a call may go, and attaches the candidates in order of preference.
+    """Chooses where a call may go, and attaches the candidates in order of preference."""
 
-    Args:
-        target: the target for a mode and a logical model, made at first use.
-    """
-
-    def __init__(self, policy: PlanPolicy, target: Callable[[Mode, str | None], Target]) -> None:
+    def __init__(self, policy: PlanPolicy, target: MakeTarget) -> None:
         self._policy = policy
         self._target = target
 
@@ -59,34 +60,48 @@ class Plan:
         return await inner(call.changed(candidates=candidates, overflows=overflows))
 
     def candidates(self, call: Call) -> tuple[tuple[Target, ...], bool]:
-        """The targets that may answer, and whether the second is the overflow of the first."""
+        """The targets that may answer, and whether the second is the overflow of the first.
+
+        Raises:
+            UnsupportedOperationError: none of the modes in question offers the operation.
+        """
+        places, overflows = self._places(call)
+        able = [place for place in places if offered(call.operation, place[0])]
+        if not able:
+            raise _unsupported(call, dict.fromkeys(mode for mode, _ in places))
+        if len(able) < len(places):
+            call.tally.why.append(
+                f"{call.operation}: not in {', '.join(place[0] for place in places if place not in able)}"
+            )
+        targets = dict.fromkeys(self._target(mode, name, call) for mode, name in able)
+        return tuple(targets), overflows and able[:2] == places[:2]
+
+    def _places(self, call: Call) -> tuple[list[tuple[Mode, str | None]], bool]:
+        """Modes with the name of the model there, in the order of preference; whether one overflows."""
         policy = self._policy
         name = call.model if call.model is not None else policy.model
         entry = policy.models.get(name) if name is not None else None
         choice, why = self._choice(call, name, entry)
         overflows = choice == "hybrid"
+        places: list[tuple[Mode, str | None]]
         if choice == "hybrid":
             if policy.hybrid is None:
                 raise InvalidCallError(
                     'mode "hybrid" needs a base and an overflow: set HYBRID_INFER_HYBRID__BASE and '
                     "HYBRID_INFER_HYBRID__OVERFLOW to a mode each"
                 )
-            candidates = [self._target(mode, name) for mode in policy.hybrid]
+            places = [(mode, name) for mode in policy.hybrid]
         else:
-            candidates = [self._target(choice, name)]
+            places = [(choice, name)]
         call.tally.why.append(f"{choice}: {why}")
         stay = call.never_leave
         if stay is None:
             stay = policy.never_leave if entry is None or entry.never_leave is None else entry.never_leave
         if stay:
-            if len(candidates) > 1 or self._fallback(call):
-                call.tally.why.append(f"{candidates[0].name} only: never_leave")
-            return (candidates[0],), False
-        for other in self._fallback(call):
-            target = self._other(other, name)
-            if target not in candidates:
-                candidates.append(target)
-        return tuple(candidates), overflows
+            if len(places) > 1 or self._fallback(call):
+                call.tally.why.append(f"{places[0][0]} only: never_leave")
+            return places[:1], False
+        return [*places, *(self._other(other, name) for other in self._fallback(call))], overflows
 
     def _choice(self, call: Call, name: str | None, entry: Named | None) -> tuple[ModeChoice, str]:
         policy = self._policy
@@ -101,10 +116,10 @@ class Plan:
     def _fallback(self, call: Call) -> Sequence[str]:
         return self._policy.fallback if call.fallback is None else call.fallback
 
-    def _other(self, other: str, name: str | None) -> Target:
-        """The target of a fallback: the same model in another mode, or another model in its own mode."""
+    def _other(self, other: str, name: str | None) -> tuple[Mode, str | None]:
+        """A fallback: the same model in another mode, or another model in its own mode."""
         if other in MODES:
-            return self._target(other, name)
+            return other, name
         entry = self._policy.models.get(other)
         if entry is None:
             raise InvalidCallError(
@@ -114,4 +129,12 @@ class Plan:
         choice = entry.mode or self._policy.mode
         if choice == "hybrid":
             choice = self._policy.hybrid[0] if self._policy.hybrid else "together-serverless"
-        return self._target(choice, other)
+        return choice, other
+
+
+def _unsupported(call: Call, modes: Iterable[Mode]) -> UnsupportedOperationError:
+    spec = OPERATIONS[call.operation]
+    return UnsupportedOperationError(
+        f"{spec.called} is not offered in mode {' or '.join(modes)}; it is in {', '.join(spec.modes)} "
+        f'(mode="{spec.modes[0]}" for one call, or client.with_options(mode="{spec.modes[0]}"))'
+    )

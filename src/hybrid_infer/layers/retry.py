@@ -9,14 +9,18 @@ from functools import cached_property
 from typing import TYPE_CHECKING, cast
 
 from hybrid_infer.calls.call import Attempt, Call, Service, Target
+from hybrid_infer.calls.operations import repeatable
 from hybrid_infer.calls.reply import Reply
 from hybrid_infer.errors import (
+    APIConnectionError,
     APIError,
     AuthenticationError,
     CircuitOpenError,
+    ColdError,
     NotFoundError,
     PaymentRequiredError,
     PermissionDeniedError,
+    RefusedError,
     SaturatedError,
 )
 from hybrid_infer.runtime.base import Runtime
@@ -129,6 +133,8 @@ class RetryPolicy:
         """
         if not self._may_end_well(error):
             return None
+        if not (repeatable(call.operation, call.idempotent) or _not_begun(error)):
+            return None
         tally = call.tally
         if any(candidate not in tally.visited for candidate in call.candidates):
             return Next(avoid=tuple(tally.visited))
@@ -156,6 +162,13 @@ class RetryPolicy:
                 return isinstance(error, _OF_THE_TARGET)
             case _:
                 return isinstance(error, CircuitOpenError)
+
+
+def _not_begun(error: APIError) -> bool:
+    """Whether nothing can have come of the request: it was not sent, or met a machine that did not run."""
+    return isinstance(error, RefusedError | ColdError) or (
+        isinstance(error, APIConnectionError) and error.billed is False
+    )
 
 
 def _wait_for_the_cold_one(call: Call) -> Next | None:

@@ -11,6 +11,7 @@ from typing import Any, cast
 
 from hybrid_infer.calls.call import Attempt, Call, Target
 from hybrid_infer.calls.money import NANO, Cost, Usage
+from hybrid_infer.calls.operations import OPERATIONS
 from hybrid_infer.calls.reply import Facts
 from hybrid_infer.errors import APIError
 from hybrid_infer.telemetry import names
@@ -37,11 +38,12 @@ _OUTPUT_TYPES: Mapping[str, str] = {"text": "text", "json_object": "json", "json
 
 def of_place(call: Call, target: Target) -> Attributes:
     """Where a call is sent: what samplers look at, and what all metrics are divided by."""
+    host, port = target.address(call.operation)
     found: Attributes = {
-        names.OPERATION_NAME: call.operation,
+        names.OPERATION_NAME: OPERATIONS[call.operation].traced,
         names.PROVIDER_NAME: target.provider,
-        names.SERVER_ADDRESS: target.host,
-        names.SERVER_PORT: target.port,
+        names.SERVER_ADDRESS: host,
+        names.SERVER_PORT: port,
         names.MODE: target.mode,
     }
     if target.model is not None:

@@ -17,6 +17,7 @@ from opentelemetry.context import Context
 from opentelemetry.trace import Span, SpanKind, Status, StatusCode, TracerProvider
 
 from hybrid_infer.calls.call import Attempt, Call, Target
+from hybrid_infer.calls.operations import OPERATIONS
 from hybrid_infer.calls.reply import Facts
 from hybrid_infer.telemetry import names
 from hybrid_infer.telemetry.attributes import Attributes, of_attempt, of_place, of_request, of_result
@@ -64,7 +65,8 @@ class Spans:
         """
         try:
             target = call.candidates[0]
-            title = f"{call.operation} {target.model}" if target.model else call.operation
+            asked = OPERATIONS[call.operation].traced
+            title = f"{asked} {target.model}" if target.model else asked
             span = self._tracer.start_span(title, kind=SpanKind.CLIENT, attributes=of_place(call, target))
             if span.is_recording():
                 self._ask(span, call, target)
@@ -108,10 +110,11 @@ class Spans:
             if above is None or not above.span.is_recording():
                 return
             target = attempt.target
+            host, port = target.address(call.operation)
             attributes: Attributes = {
-                names.HTTP_REQUEST_METHOD: "POST",
-                names.SERVER_ADDRESS: target.host,
-                names.SERVER_PORT: target.port,
+                names.HTTP_REQUEST_METHOD: call.method or OPERATIONS[call.operation].method,
+                names.SERVER_ADDRESS: host,
+                names.SERVER_PORT: port,
                 names.TARGET: target.name,
                 names.MODE: target.mode,
             }

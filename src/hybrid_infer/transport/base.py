@@ -23,27 +23,80 @@ class Origin:
         return f"{self.scheme}://{host}" + ("" if self.port == default else f":{self.port}")
 
 
+class BodyReader(Protocol):
+    """Reads a body from its start to its end, once. May block: it reads from a disk."""
+
+    def read(self) -> bytes:
+        """The next piece, at most 256 KiB; ``b""`` at the end.
+
+        Raises:
+            UploadError: what the body is made of cannot be read, or is not as long as it was.
+        """
+        ...
+
+    def close(self) -> None:
+        """May be called twice, and not while another thread reads."""
+        ...
+
+
+class Body(Protocol):
+    """A request body that is read while it is sent, such as a `Multipart`; nobody holds it in memory."""
+
+    @property
+    def length(self) -> int:
+        """Bytes, known beforehand: it is the content-length."""
+        ...
+
+    def open(self) -> BodyReader:
+        """Begin at the start; each time the request is sent does so anew, also at the same time.
+
+        Raises:
+            UploadError: what the body is made of is not there any more.
+        """
+        ...
+
+
 @dataclass(slots=True, kw_only=True)
 class WireRequest:
     """One HTTP request. `path` starts with a slash and includes the query; header names are lower case.
 
     The headers hold credentials, so they are not part of the repr. `connect_timeout` (seconds) is the
-    request's own, where it differs from that of the transport.
+    request's own, where it differs from that of the transport. A `Body` is sent piece by piece; its
+    content-type is for the headers, its content-length the transport's.
     """
 
     method: str
     origin: Origin
     path: str
     headers: Headers
-    body: bytes = b""
+    body: bytes | Body = b""
     connect_timeout: float | None = None
 
     def connect_within(self, usual: float) -> float:
         """Seconds that opening a connection may take."""
         return usual if self.connect_timeout is None else self.connect_timeout
 
+    @property
+    def length(self) -> int:
+        """Bytes of the body."""
+        return len(self.body) if isinstance(self.body, bytes) else self.body.length
+
+    def content(self) -> bytes:
+        """The whole body in memory, for those who send nothing. Reads it from its start, and may block.
+
+        Raises:
+            UploadError: see `Body.open` and `BodyReader.read`.
+        """
+        if isinstance(self.body, bytes):
+            return self.body
+        reader = self.body.open()
+        try:
+            return b"".join(iter(reader.read, b""))
+        finally:
+            reader.close()
+
     def __repr__(self) -> str:
-        return f"WireRequest({self.method} {self.origin}{self.path}, {len(self.body)} bytes)"
+        return f"WireRequest({self.method} {self.origin}{self.path}, {self.length} bytes)"
 
 
 class TransportError(Exception):
@@ -103,6 +156,11 @@ class Transport(Protocol):
 
         Args:
             until: `Runtime.now()` at which waiting is over, over all of connecting, sending and reading.
+
+        Raises:
+            TransportError, TransportTimeout: there is no response.
+            UploadError: a streamed body cannot be read as it was announced. The request was broken off, and
+                its connection closed.
         """
         ...
 

@@ -1,0 +1,1 @@
+"""What hangs below the clients: one method for each thing that can be asked for."""

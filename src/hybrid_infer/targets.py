@@ -1,0 +1,219 @@
+"""Targets: where calls can go, made at first use; what is known of each machine; what carries the bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from hybrid_infer.backends.registry import ACCOUNTS, connect
+from hybrid_infer.calls.call import Call, Mode, Service, Target
+from hybrid_infer.calls.operations import OPERATIONS
+from hybrid_infer.calls.records import Ids
+from hybrid_infer.layers.breaker import Breaker
+from hybrid_infer.layers.budget import Budget
+from hybrid_infer.layers.cache import Cache
+from hybrid_infer.layers.exchange import Exchange
+from hybrid_infer.layers.limits import LimitPolicy, Limits, SharedLimits
+from hybrid_infer.layers.recording import Ledger
+from hybrid_infer.layers.retry import RetryBudget
+from hybrid_infer.layers.single_flight import SingleFlight
+from hybrid_infer.policies import identity, limit_policy
+from hybrid_infer.prices.book import PriceBook
+from hybrid_infer.prices.meter import Meter
+from hybrid_infer.runtime.base import Leftovers, Runtime
+from hybrid_infer.settings import Settings
+from hybrid_infer.simulator.defaults import DEFAULT_GPU
+from hybrid_infer.simulator.door import SimulatedTransport
+from hybrid_infer.simulator.world import World
+from hybrid_infer.telemetry.metrics import Metrics
+from hybrid_infer.telemetry.spans import Spans
+from hybrid_infer.transport.base import Transport
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Books:
+    """Where calls are written down, and how this client names them and itself."""
+
+    ledger: Ledger
+    ids: Ids
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    """What all assemblies of one client are made from and share.
+
+    Attributes:
+        transport: makes the transport of an assembly.
+        world: the simulated providers, where they are simulated.
+        leftovers: what finalisers may not do themselves.
+        budget: what all calls together may repeat.
+        shared: limits that several processes keep to together.
+        spending: holds the budgets, where there are some.
+        cache, flights: what answers nearer by, where that is on.
+        books: the ledger, where there is one.
+        machines: what is known of each machine, so that a switch neither forgets nor doubles it.
+    """
+
+    settings: Settings
+    runtime: Runtime
+    transport: Callable[[], Transport]
+    world: World | None
+    spans: Spans
+    metrics: Metrics
+    prices: PriceBook
+    leftovers: Leftovers
+    budget: RetryBudget
+    shared: SharedLimits[Any] | None
+    spending: Budget | None
+    cache: Cache | None
+    flights: SingleFlight | None
+    books: Books | None
+    machines: dict[tuple[Mode, str, str | None], Known] = field(
+        default_factory=dict["tuple[Mode, str, str | None]", "Known"]
+    )
+
+
+@dataclass(slots=True, kw_only=True)
+class Known:
+    """What the client has learnt of one machine, and holds of it."""
+
+    breaker: Breaker
+    limits: Limits | None
+    meter: Meter | None
+
+
+LayersOf = Callable[[Target, Exchange, Known], Service]
+"""Puts the layers of one target around the end of its stack."""
+
+
+class Targets:
+    """The places that calls of one assembly go to.
+
+    Args:
+        layers_of: the target's stack; it holds the order and its reasons.
+    """
+
+    def __init__(self, parts: Parts, settings: Settings, layers_of: LayersOf) -> None:
+        self._parts = parts
+        self._settings = settings
+        self._layers_of = layers_of
+        self._targets: dict[tuple[Mode, str | None], Target] = {}
+        self._accounts: dict[Mode, Target] = {}
+        self._transports: dict[Mode | None, Transport] = {}
+        self._guard = parts.runtime.guard()
+
+    def target(self, mode: Mode, name: str | None, call: Call) -> Target:
+        """The target for a logical model (or a provider's own name) in a mode.
+
+        Raises:
+            ConfigurationError: an address, a credential or the model's entry for this mode is missing.
+        """
+        if mode in ACCOUNTS and OPERATIONS[call.operation].asks != "model":
+            return self._account(mode)
+        found = self._targets.get((mode, name))
+        if found is None:
+            with self._guard:
+                found = self._targets.get((mode, name)) or self._make_target(mode, name)
+                self._targets[mode, name] = found
+        return found
+
+    def _account(self, mode: Mode) -> Target:
+        """Where what belongs to the account is asked for: no machine of the user's serves that."""
+        found = self._accounts.get(mode)
+        if found is None:
+            with self._guard:
+                found = self._accounts.get(mode) or self._make_target(mode, None, account=True)
+                self._accounts[mode] = found
+        return found
+
+    def _make_target(self, mode: Mode, name: str | None, *, account: bool = False) -> Target:
+        parts = self._parts
+        connection = connect(mode, self._settings, name)
+        if account:
+            connection = replace(connection, basis="unknown")
+        gpu, simulated = connection.gpu, parts.world is not None
+        if gpu is None and simulated and connection.basis == "machine-time":
+            gpu = DEFAULT_GPU
+        model = connection.model
+        target = Target(
+            name=f"{mode}/{'account' if account else model or connection.origin.host}",
+            mode=mode,
+            provider=connection.provider,
+            model=model,
+            host=connection.origin.host,
+            port=connection.origin.port,
+            basis=connection.basis,
+            elsewhere=connection.elsewhere and (connection.elsewhere.host, connection.elsewhere.port),
+            priced_as=connection.priced_as,
+            gpu=gpu,
+            gpus=connection.gpus,
+            cpu=connection.cpu,
+            memory=connection.memory,
+            logical=name if name in self._settings.models else None,
+            place=connection.backend.place,
+            identity=identity(self._settings, mode, name),
+            credential=connection.backend.credential,
+            simulated=simulated,
+        )
+        exchange = Exchange(
+            target=target,
+            backend=connection.backend,
+            transport=self.transport(mode),
+            runtime=parts.runtime,
+            carry=parts.spans.carry,
+        )
+        known = self._known(target, limit_policy(self._settings, mode, name))
+        target.predicted_wait = _no_wait if known.limits is None else known.limits.predicted_wait
+        target.serve = self._layers_of(target, exchange, known)
+        return target
+
+    def transport(self, mode: Mode) -> Transport:
+        """What carries the bytes to the targets of a mode."""
+        parts = self._parts
+        key = mode if parts.world is not None else None
+        if key not in self._transports:
+            self._transports[key] = (
+                parts.transport()
+                if parts.world is None
+                else SimulatedTransport(
+                    parts.world, runtime=parts.runtime, mode=mode, speed=self._settings.simulate_speed
+                )
+            )
+        return self._transports[key]
+
+    def meter(self, target: Target) -> Meter | None:
+        """That of a target that has been made; None where it is not paid by time."""
+        machines = self._parts.machines
+        for model in (target.model, None):  # once the server has named its only model, the target has it, too
+            known = machines.get((target.mode, target.host, model))
+            if known is not None:
+                return known.meter
+        return None
+
+    def _known(self, target: Target, limits: LimitPolicy) -> Known:
+        parts = self._parts
+        key = (target.mode, target.host, target.model)
+        known = parts.machines.get(key)
+        if known is None:
+            runtime = parts.runtime
+            terms = parts.prices.terms(target)
+            known = parts.machines.setdefault(
+                key,
+                Known(
+                    breaker=Breaker(runtime, target),
+                    limits=Limits(runtime, target, limits, parts.shared) if limits.limits_anything else None,
+                    meter=None if terms is None else Meter(runtime.guard(), terms),
+                ),
+            )
+        return known
+
+    async def aclose(self) -> None:
+        with self._guard:
+            transports, self._transports = list(self._transports.values()), {}
+        for transport in transports:
+            await transport.aclose()
+
+
+def _no_wait() -> float:
+    return 0.0
