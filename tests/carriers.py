@@ -12,7 +12,7 @@ import httpx
 
 from hybrid_infer.runtime.step import step
 from hybrid_infer.transport.aio import AiohttpTransport
-from hybrid_infer.transport.base import Origin, Transport, WireRequest, WireResponse
+from hybrid_infer.transport.base import Body, Origin, Transport, WireRequest, WireResponse
 from hybrid_infer.transport.choose import async_transport, blocking_transport
 from hybrid_infer.transport.environment import Limits, proxy_for, tls_context
 from hybrid_infer.transport.httpx_async import AsyncHttpxTransport
@@ -92,7 +92,12 @@ class Carrier:
 
 
 def request(
-    origin: Origin, body: bytes = b"{}", *, path: str = "/v1/chat", method: str = "POST", **headers: str
+    origin: Origin,
+    body: bytes | Body = b"{}",
+    *,
+    path: str = "/v1/chat",
+    method: str = "POST",
+    **headers: str,
 ) -> WireRequest:
     pairs = [(name.replace("_", "-"), value) for name, value in headers.items()]
     return WireRequest(method=method, origin=origin, path=path, headers=pairs, body=body)

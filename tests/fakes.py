@@ -82,7 +82,7 @@ class Sent:
 
     @property
     def json(self) -> Any:
-        return json.loads(self.request.body)
+        return json.loads(self.request.content())
 
 
 @dataclass

@@ -58,4 +58,4 @@ class Places:
 def _target(request: WireRequest) -> str:
     if "modal" in request.origin.host:
         return MODAL
-    return DEDICATED if b"acme/llm" in request.body else SERVERLESS
+    return DEDICATED if b"acme/llm" in request.content() else SERVERLESS

@@ -25,6 +25,15 @@ if TYPE_CHECKING:
     from hybrid_infer.calls.timeouts import Timeouts as Timeouts
     from hybrid_infer.calls.vision import image as image
     from hybrid_infer.client import Client as Client
+    from hybrid_infer.endpoints.errors import CapacityError as CapacityError
+    from hybrid_infer.endpoints.errors import EndpointConflictError as EndpointConflictError
+    from hybrid_infer.endpoints.errors import EndpointError as EndpointError
+    from hybrid_infer.endpoints.errors import EndpointFailedError as EndpointFailedError
+    from hybrid_infer.endpoints.errors import EndpointForbiddenError as EndpointForbiddenError
+    from hybrid_infer.endpoints.errors import EndpointNotFoundError as EndpointNotFoundError
+    from hybrid_infer.endpoints.errors import EndpointTimeoutError as EndpointTimeoutError
+    from hybrid_infer.endpoints.errors import EndpointUnreachableError as EndpointUnreachableError
+    from hybrid_infer.endpoints.errors import QuotaError as QuotaError
     from hybrid_infer.errors import AnswerFormatError as AnswerFormatError
     from hybrid_infer.errors import APIConnectionError as APIConnectionError
     from hybrid_infer.errors import APIError as APIError
@@ -79,6 +88,17 @@ _HOMES = {
     "calls.timeouts": ("Timeouts",),
     "calls.vision": ("image",),
     "client": ("Client",),
+    "endpoints.errors": (
+        "CapacityError",
+        "EndpointConflictError",
+        "EndpointError",
+        "EndpointFailedError",
+        "EndpointForbiddenError",
+        "EndpointNotFoundError",
+        "EndpointTimeoutError",
+        "EndpointUnreachableError",
+        "QuotaError",
+    ),
     "errors": (
         "APIConnectionError",
         "APIError",
@@ -141,6 +161,7 @@ __all__ = [
     "BadRequestError",
     "BudgetExceededError",
     "CachePolicy",
+    "CapacityError",
     "ChatCompletion",
     "ChatCompletionChunk",
     "ChatStreamReset",
@@ -152,6 +173,13 @@ __all__ = [
     "ConflictError",
     "Cost",
     "DeadlineExceededError",
+    "EndpointConflictError",
+    "EndpointError",
+    "EndpointFailedError",
+    "EndpointForbiddenError",
+    "EndpointNotFoundError",
+    "EndpointTimeoutError",
+    "EndpointUnreachableError",
     "EventLoopError",
     "ForeignAwaitError",
     "FunctionCrashedError",
@@ -168,6 +196,7 @@ __all__ = [
     "OverloadedError",
     "PaymentRequiredError",
     "PermissionDeniedError",
+    "QuotaError",
     "RateLimitError",
     "RedirectError",
     "RefusedError",

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from opentelemetry.trace import TracerProvider
 
     from hybrid_infer.calls.binary import RawAnswer
+    from hybrid_infer.resources.afunctions import AsyncFunctions
     from hybrid_infer.resources.amedia import AsyncAudio, AsyncImagesResource, AsyncVideos
     from hybrid_infer.resources.astored import AsyncBatches, AsyncFiles, AsyncModels
     from hybrid_infer.resources.atexts import AsyncCompletions, AsyncEmbeddings, AsyncRerank
@@ -100,6 +101,12 @@ class AsyncClient:
         from hybrid_infer.resources.amedia import AsyncVideos
 
         return AsyncVideos(self._core, self._defaults)
+
+    @property
+    def functions(self) -> AsyncFunctions:
+        from hybrid_infer.resources.afunctions import AsyncFunctions
+
+        return AsyncFunctions(self._core, self._defaults)
 
     @property
     def models(self) -> AsyncModels:

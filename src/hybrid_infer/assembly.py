@@ -16,6 +16,7 @@ from hybrid_infer.layers.base import Layer, stack
 from hybrid_infer.layers.cold import PROBE_EVERY, Cold
 from hybrid_infer.layers.deadline import Deadline
 from hybrid_infer.layers.exchange import Exchange
+from hybrid_infer.layers.exchange.functions import FunctionExchange
 from hybrid_infer.layers.hedge import Hedge
 from hybrid_infer.layers.metering import Metering
 from hybrid_infer.layers.plan import Plan
@@ -99,12 +100,12 @@ class Assembly:
             cost=lambda attempts: parts.prices.cost(attempts, at=parts.runtime.wall().date()),
         )
 
-    def _around(self, target: Target, exchange: Exchange, known: Known) -> Service:
+    def _around(self, target: Target, exchange: Exchange | FunctionExchange, known: Known) -> Service:
         """The stack of a target."""
         layers = self._target_layers[target.name] = self._layers_of(target, exchange, known)
         return stack([layer for layer, _ in layers], exchange)
 
-    def _layers_of(self, target: Target, exchange: Exchange, known: Known) -> Reasoned:
+    def _layers_of(self, target: Target, exchange: Exchange | FunctionExchange, known: Known) -> Reasoned:
         """Passed once by every attempt, outermost first."""
         parts = self._parts
         layers: list[tuple[Layer, str]] = [

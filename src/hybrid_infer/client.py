@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from opentelemetry.trace import TracerProvider
 
     from hybrid_infer.calls.binary import RawAnswer
+    from hybrid_infer.resources.functions import Functions
     from hybrid_infer.resources.media import Audio, ImagesResource, Videos
     from hybrid_infer.resources.stored import Batches, Files, Models
     from hybrid_infer.resources.texts import Completions, Embeddings, Rerank
@@ -112,6 +113,12 @@ class Client:
         from hybrid_infer.resources.media import Videos
 
         return Videos(self._core, self._defaults)
+
+    @property
+    def functions(self) -> Functions:
+        from hybrid_infer.resources.functions import Functions
+
+        return Functions(self._core, self._defaults)
 
     @property
     def models(self) -> Models:

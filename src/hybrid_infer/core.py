@@ -228,6 +228,10 @@ class Core:
         mend_after_fork(self, Core._begin_anew)
 
     @property
+    def runtime(self) -> Runtime:
+        return self._runtime
+
+    @property
     def mode(self) -> ModeChoice:
         return self._current.mode
 
@@ -265,7 +269,13 @@ class Core:
             assembly.calls.discard(id(call))
             if self._retired:
                 await self._reap()
-            reply.value.hybrid = Hybrid.of(call, reply.facts)
+            hybrid = Hybrid.of(call, reply.facts)
+            if call.operation.startswith("functions."):
+                from hybrid_infer.calls.functions import FunctionReply
+
+                reply.value = FunctionReply(value=reply.value, hybrid=hybrid)
+                return reply
+            reply.value.hybrid = hybrid
             if call.shape is not None:
                 reply.value.expect(call.shape)
             return reply

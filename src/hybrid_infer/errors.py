@@ -9,6 +9,7 @@
     ├── InvalidCallError              this call's own arguments are wrong; nothing was sent
     │   ├── UnsupportedOperationError the mode does not offer the operation; says which modes do
     │   └── UploadError               a file changed or vanished before all of it was sent
+    ├── EndpointError                 a machine is not where it was wanted; its branch: `endpoints.errors`
     └── APIError                      a call went out (or tried to) and did not end well
         ├── RefusedError              this client did not send it; nothing was billed
         │   ├── SaturatedError        the target's limits leave no room in time

@@ -12,6 +12,7 @@ from hybrid_infer.calls.call import Mode, ModeChoice, Target
 from hybrid_infer.calls.chat_kept import kept_chat
 from hybrid_infer.calls.money import NANO
 from hybrid_infer.calls.operations import Operation
+from hybrid_infer.calls.others_kept import others_kept
 from hybrid_infer.calls.timeouts import Timeouts
 from hybrid_infer.errors import ConfigurationError
 from hybrid_infer.layers.budget import BudgetRule
@@ -94,8 +95,13 @@ def cache_rules(settings: Settings) -> CacheRules:
 
 def kept_answers() -> Mapping[str, Kept]:
     """How the answers of each operation are kept; those of others are not."""
-    chat: Operation = "chat"
-    return {chat: kept_chat(chunks_of)}
+    return {"chat": kept_chat(chunks_of), **others_kept(_read)}
+
+
+def _read(operation: Operation, data: bytes) -> Any:
+    from hybrid_infer.backends.answers import MODELS  # loads the models of all other answers
+
+    return MODELS[operation].model_validate_json(data)
 
 
 def identity(settings: Settings, mode: Mode, name: str | None) -> str | None:

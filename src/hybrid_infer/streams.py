@@ -39,11 +39,15 @@ class _Held(Generic[Whole]):
                 partial=whole,
                 hint="what had come is in error.partial",
             )
+        return self._told(whole)
+
+    def _told(self, whole: Any) -> Whole:
+        """The whole answer, with what is known of the call."""
         whole.hybrid = self.hybrid
         if self._call.shape is not None:
             whole.expect(self._call.shape)
-        assembled: Whole = whole
-        return assembled
+        told: Whole = whole
+        return told
 
     def __del__(self) -> None:
         self._reply.abandon()

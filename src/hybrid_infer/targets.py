@@ -6,14 +6,16 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from hybrid_infer.backends.registry import ACCOUNTS, connect
+from hybrid_infer.backends.functions import FunctionErrors
+from hybrid_infer.backends.registry import ACCOUNTS, Connection, connect, function_connection
 from hybrid_infer.calls.call import Call, Mode, Service, Target
-from hybrid_infer.calls.operations import OPERATIONS
+from hybrid_infer.calls.operations import OPERATIONS, Asks
 from hybrid_infer.calls.records import Ids
 from hybrid_infer.layers.breaker import Breaker
 from hybrid_infer.layers.budget import Budget
 from hybrid_infer.layers.cache import Cache
 from hybrid_infer.layers.exchange import Exchange
+from hybrid_infer.layers.exchange.functions import FunctionExchange
 from hybrid_infer.layers.limits import LimitPolicy, Limits, SharedLimits
 from hybrid_infer.layers.recording import Ledger
 from hybrid_infer.layers.retry import RetryBudget
@@ -29,6 +31,7 @@ from hybrid_infer.simulator.world import World
 from hybrid_infer.telemetry.metrics import Metrics
 from hybrid_infer.telemetry.spans import Spans
 from hybrid_infer.transport.base import Transport
+from hybrid_infer.transport.functions import FunctionTransport
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,7 +86,7 @@ class Known:
     meter: Meter | None
 
 
-LayersOf = Callable[[Target, Exchange, Known], Service]
+LayersOf = Callable[[Target, Exchange | FunctionExchange, Known], Service]
 """Puts the layers of one target around the end of its stack."""
 
 
@@ -101,6 +104,7 @@ class Targets:
         self._targets: dict[tuple[Mode, str | None], Target] = {}
         self._accounts: dict[Mode, Target] = {}
         self._transports: dict[Mode | None, Transport] = {}
+        self._functions: FunctionTransport | None = None
         self._guard = parts.runtime.guard()
 
     def target(self, mode: Mode, name: str | None, call: Call) -> Target:
@@ -109,13 +113,29 @@ class Targets:
         Raises:
             ConfigurationError: an address, a credential or the model's entry for this mode is missing.
         """
+        if "function" in call.body and call.operation.startswith("functions."):
+            return self._function(str(call.body["function"]), OPERATIONS[call.operation].asks)
         if mode in ACCOUNTS and OPERATIONS[call.operation].asks != "model":
             return self._account(mode)
         found = self._targets.get((mode, name))
         if found is None:
             with self._guard:
-                found = self._targets.get((mode, name)) or self._make_target(mode, name)
+                connection = connect(mode, self._settings, name)
+                found = self._targets.get((mode, name)) or self._made(connection, mode, name)
                 self._targets[mode, name] = found
+        return found
+
+    def _function(self, reference: str, asks: Asks) -> Target:
+        """The Modal function that a call names. What only hands a call over is not paid by its time."""
+        key: tuple[Mode, str] = ("modal", f"{asks} {reference}")
+        found = self._targets.get(key)
+        if found is None:
+            connection = function_connection(self._settings, reference)
+            if asks == "account":
+                connection = replace(connection, basis="unknown")
+            with self._guard:
+                found = self._targets.get(key) or self._made(connection, "modal", reference, named=True)
+                self._targets[key] = found
         return found
 
     def _account(self, mode: Mode) -> Target:
@@ -123,21 +143,33 @@ class Targets:
         found = self._accounts.get(mode)
         if found is None:
             with self._guard:
-                found = self._accounts.get(mode) or self._make_target(mode, None, account=True)
+                connection = replace(connect(mode, self._settings, None), basis="unknown")
+                found = self._accounts.get(mode) or self._made(connection, mode, None, title="account")
                 self._accounts[mode] = found
         return found
 
-    def _make_target(self, mode: Mode, name: str | None, *, account: bool = False) -> Target:
+    def _made(
+        self,
+        connection: Connection,
+        mode: Mode,
+        name: str | None,
+        *,
+        title: str | None = None,
+        named: bool = False,
+    ) -> Target:
+        """A target and its stack.
+
+        Args:
+            title: what stands in the name, where it is not the model.
+            named: each call names the function that it wants.
+        """
         parts = self._parts
-        connection = connect(mode, self._settings, name)
-        if account:
-            connection = replace(connection, basis="unknown")
         gpu, simulated = connection.gpu, parts.world is not None
         if gpu is None and simulated and connection.basis == "machine-time":
             gpu = DEFAULT_GPU
         model = connection.model
         target = Target(
-            name=f"{mode}/{'account' if account else model or connection.origin.host}",
+            name=f"{mode}/{title or model or connection.origin.host}",
             mode=mode,
             provider=connection.provider,
             model=model,
@@ -156,13 +188,24 @@ class Targets:
             credential=connection.backend.credential,
             simulated=simulated,
         )
-        exchange = Exchange(
-            target=target,
-            backend=connection.backend,
-            transport=self.transport(mode),
-            runtime=parts.runtime,
-            carry=parts.spans.carry,
-        )
+        exchange: Exchange | FunctionExchange
+        if connection.function is None:
+            exchange = Exchange(
+                target=target,
+                backend=connection.backend,
+                transport=self.transport(mode),
+                runtime=parts.runtime,
+                carry=parts.spans.carry,
+            )
+        else:
+            exchange = FunctionExchange(
+                target=target,
+                backend=FunctionErrors(),
+                transport=self.functions(),
+                runtime=parts.runtime,
+                function=connection.function,
+                shape=None if named else connection.backend,
+            )
         known = self._known(target, limit_policy(self._settings, mode, name))
         target.predicted_wait = _no_wait if known.limits is None else known.limits.predicted_wait
         target.serve = self._layers_of(target, exchange, known)
@@ -181,6 +224,22 @@ class Targets:
                 )
             )
         return self._transports[key]
+
+    def functions(self) -> FunctionTransport:
+        """What carries calls to Modal functions."""
+        if self._functions is None:
+            parts = self._parts
+            if parts.world is None:
+                from hybrid_infer.transport.modal_functions import ModalFunctions
+
+                self._functions = ModalFunctions(runtime=parts.runtime)
+            else:
+                from hybrid_infer.simulator.functions_door import SimulatedFunctions
+
+                self._functions = SimulatedFunctions(
+                    parts.world.functions, runtime=parts.runtime, speed=self._settings.simulate_speed
+                )
+        return self._functions
 
     def meter(self, target: Target) -> Meter | None:
         """That of a target that has been made; None where it is not paid by time."""
@@ -211,8 +270,11 @@ class Targets:
     async def aclose(self) -> None:
         with self._guard:
             transports, self._transports = list(self._transports.values()), {}
+            functions, self._functions = self._functions, None
         for transport in transports:
             await transport.aclose()
+        if functions is not None:
+            await functions.aclose()
 
 
 def _no_wait() -> float:

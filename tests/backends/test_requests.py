@@ -26,7 +26,7 @@ BEARER = ("authorization", f"Bearer {KEY}")
 
 
 def body(call: Call, backend: OpenAIBackend | None = None, mode: Mode = "together-serverless") -> Any:
-    return json.loads((backend or together()).encode(call, target(mode)).body)
+    return json.loads((backend or together()).encode(call, target(mode)).content())
 
 
 def headers(call: Call, backend: OpenAIBackend | None = None) -> dict[str, str]:
@@ -140,7 +140,7 @@ def test_session_that_cannot_be_sent_is_a_warning_once() -> None:
     call, backend = chat(session="s1"), compatible()
     first, again = (backend.encode(call, target()) for _ in range(2))
     assert (first.headers, first.body) == (again.headers, again.body)
-    assert b"s1" not in first.body
+    assert b"s1" not in first.content()
     assert len(call.tally.warnings) == 1
     assert "session" in call.tally.warnings[0]
 
@@ -148,7 +148,7 @@ def test_session_that_cannot_be_sent_is_a_warning_once() -> None:
 def test_together_needs_a_model() -> None:
     with pytest.raises(InvalidCallError, match="model"):
         together().encode(chat(), target(model=None))
-    assert "model" not in json.loads(compatible().encode(chat(), target("openai-compatible", None)).body)
+    assert "model" not in json.loads(compatible().encode(chat(), target("openai-compatible", None)).content())
 
 
 def test_extra_headers_are_added_in_lower_case_and_replace_ours() -> None:
@@ -257,7 +257,7 @@ def test_probes() -> None:
     assert dedicated is not None
     assert (dedicated.method, dedicated.path) == ("POST", "/v1/chat/completions")
     assert dedicated.headers == (*JSON_HEADERS, BEARER)
-    assert json.loads(dedicated.body) == {
+    assert json.loads(dedicated.content()) == {
         "model": "acme/assistant",
         "messages": [{"role": "user", "content": "Hi"}],
         "max_tokens": 1,

@@ -294,6 +294,18 @@ def test_a_disk_that_fails_midway_ends_with_the_same_error() -> None:
         content(upload_of("file", Broken(SOUND)))
 
 
+def test_whatever_a_file_object_raises_is_an_error_of_the_upload() -> None:
+    class Packed(io.BytesIO):
+        def read(self, size: int | None = -1) -> bytes:
+            if size:
+                raise EOFError("the archive is broken")
+            return b""
+
+    with pytest.raises(UploadError, match="cannot be read to its end: the archive is broken") as caught:
+        content(upload_of("file", Packed(SOUND)))
+    assert isinstance(caught.value.__cause__, EOFError)
+
+
 def test_the_content_is_in_no_repr() -> None:
     assert "secret" not in repr(upload_of("file", b"secret")) + repr(upload_of("file", io.BytesIO(b"secret")))
 

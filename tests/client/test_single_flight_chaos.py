@@ -208,7 +208,7 @@ async def chaos(colour: Literal["sync", "async"], crowd: list[Caller]) -> None:
 
 
 def answer(request: Any) -> Any:
-    return slow_stream() if b'"stream":true' in request.body else slow_answer()
+    return slow_stream() if b'"stream":true' in request.content() else slow_answer()
 
 
 @given(st.lists(callers, min_size=1, max_size=6))

@@ -62,7 +62,7 @@ def seen(asked: Call) -> Any:
     """What the provider sees of a call, but for what a key does not count."""
     backend = CompatibleBackend(address=address_of("http://h"), api_key=lambda: "k")
     sent = backend.encode(asked, target())
-    _, body = json.loads(sent.body, object_pairs_hook=lambda pairs: ("object", pairs))
+    _, body = json.loads(sent.content(), object_pairs_hook=lambda pairs: ("object", pairs))
     return repr(sorted(pair for pair in map(repr, body) if not pair.startswith("('stream',")))
 
 

@@ -129,7 +129,7 @@ def test_errors_arrive_as_the_packages_know_them(server: SimulatorServer) -> Non
             client.chat.completions.create(model="Qwen/Qwen3.7-Max", messages=ASK)
         assert caught.value.code == "streaming_required"
         with pytest.raises(openai.NotFoundError):
-            client.embeddings.create(model="any", input="text")
+            client.moderations.create(model="any", input="text")
     stranger = together.Together(default_headers={"Authorization": "none"}, max_retries=0)
     with stranger, pytest.raises(together.AuthenticationError):
         stranger.chat.completions.create(model=SERVERLESS, messages=ASK)

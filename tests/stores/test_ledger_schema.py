@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -72,6 +73,28 @@ def test_a_migration_done_by_another_process_is_not_done_again(path: Path, db: s
         migrate(db, path, b"salt", steps=STEPS)
         db.execute("COMMIT")
     assert version(db, path, latest=3) == 3
+
+
+def _make(path: Path, db: sqlite3.Connection, steps: Iterator[int]) -> None:
+    """Make the ledger at the last of the steps."""
+    if next(steps, None) == 0:
+        db.execute("BEGIN IMMEDIATE")
+        migrate(db, path, b"salt")
+        db.execute("COMMIT")
+
+
+def test_a_file_that_is_being_made_is_a_new_one_or_a_ledger(tmp_path: Path) -> None:
+    """Whenever another process makes it while the version is read: between any two steps of SQLite."""
+    found = set[int]()
+    for step in range(1, 80):
+        path = tmp_path / f"{step}.sqlite"
+        db, other = (sqlite3.connect(path, isolation_level=None) for _ in range(2))
+        db.execute("PRAGMA journal_mode = WAL")
+        db.set_progress_handler(partial(_make, path, other, iter(range(step - 1, -1, -1))), 1)
+        found.add(version(db, path))
+        db.close()
+        other.close()
+    assert found == {0, 1}
 
 
 def test_a_newer_file_is_one_clear_error(path: Path, db: sqlite3.Connection) -> None:

@@ -88,7 +88,7 @@ class Unsteady:
         now = self.transport.runtime.now()
         if self._fails <= now < self._recovers and self._draw.random() < self._rate:
             return self._draw.choice(self._faults)()
-        question = json.loads(request.body)["messages"][0]["content"]
+        question = json.loads(request.content())["messages"][0]["content"]
         return said(completion(f"re: {question}"), after=self._service)
 
 

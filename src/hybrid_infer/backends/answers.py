@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 
@@ -64,6 +65,9 @@ MODELS: Mapping[Operation, type[Answer]] = {
 BYTES: Mapping[Operation, type[BinaryAnswer]] = {"speech": Speech, "files.content": FileContent}
 """What comes as it is."""
 
+_SIZE = re.compile(r"(\d+)x(\d+)")
+_USUAL_SIDE = 1024
+
 Reshape: TypeAlias = Callable[[Any, Call], Any]
 
 
@@ -81,7 +85,7 @@ def read_answer(call: Call, response: RawResponse, error_of: ErrorOf, redact: Re
     if binary is not None:
         if not response.body or "html" in kind or ("json" in kind and says_error(response.body)):
             raise _wrong(call, response, "it holds no bytes of that", error_of, redact)
-        return binary(response.body, kind or None), Facts(raw=response, usage=_characters(call))
+        return binary(response.body, kind or None), Facts(raw=response)
     model = MODELS[call.operation]
     if issubclass(model, Transcription) and kind.startswith("text/") and "html" not in kind:
         # `response_format` text, srt or vtt.
@@ -123,11 +127,28 @@ def _facts(call: Call, value: Answer, response: RawResponse) -> Facts:
     elif isinstance(value, Reranking):
         asked = _length(call.body.get("query")) + _length(call.body.get("documents"))
         facts.usage = usage_of(value.usage) or estimated(asked, 0)
+    elif isinstance(value, Images):
+        facts.usage = _drawn(call, value)
+    elif isinstance(value, Transcription) and value.duration is not None:
+        facts.usage = Usage(audio_seconds=value.duration)
     return facts
 
 
-def _characters(call: Call) -> Usage | None:
-    return None
+def _drawn(call: Call, images: Images) -> Usage | None:
+    """The pixels of what was made. Without a word on the size in the request it is estimated.
+
+    1024 by 1024 is what Together makes then (docs, images, 2026-10).
+    """
+    body = {**call.body, **(call.extra_body or {})}
+    width, height, steps = body.get("width"), body.get("height"), body.get("steps")
+    size = _SIZE.fullmatch(str(body.get("size")))
+    if size is not None:
+        width, height = int(size[1]), int(size[2])
+    said = type(width) is int and type(height) is int
+    pixels = width * height if said else _USUAL_SIDE**2
+    return Usage(
+        pixels=pixels * len(images.data), steps=steps if type(steps) is int else None, estimated=not said
+    )
 
 
 def _bare_list(payload: Any, call: Call) -> Any:

@@ -14,6 +14,7 @@ from hybrid_infer.backends.modal import ModalBackend, is_shared_gateway
 from hybrid_infer.backends.openai_wire import OpenAIBackend
 from hybrid_infer.backends.together import CHAT_URL, OTHER_URL, TogetherBackend
 from hybrid_infer.calls.call import Basis, Mode
+from hybrid_infer.calls.functions import FunctionName, function_name
 from hybrid_infer.errors import ConfigurationError
 from hybrid_infer.settings import ModelTarget, Settings, reveal
 from hybrid_infer.settings import Secret as SecretSetting
@@ -24,7 +25,9 @@ from hybrid_infer.transport.base import Origin
 class Connection:
     """Where a model is reached in a mode, in whose words, and how that is paid.
 
-    `elsewhere`: where all that is not chat goes, if that is another place.
+    Attributes:
+        elsewhere: where all that is not chat goes, if that is another place.
+        function: the Modal function that answers, in place of a server.
     """
 
     backend: OpenAIBackend
@@ -33,6 +36,7 @@ class Connection:
     model: str | None
     basis: Basis
     elsewhere: Origin | None = None
+    function: FunctionName | None = None
     priced_as: str | None = None
     gpu: str | None = None
     gpus: int = 1
@@ -96,7 +100,42 @@ def _dedicated(settings: Settings, target: ModelTarget, name: str | None) -> Con
     return _together(settings, target, name, basis="machine-time", mode="together-dedicated")
 
 
+def function_connection(settings: Settings, reference: str) -> Connection:
+    """The connection for a Modal function: by the name of a configured model that is one, or by its own.
+
+    Raises:
+        ConfigurationError, InvalidCallError: it is neither.
+    """
+    entry = settings.models.get(reference)
+    target = entry.target("modal") if entry is not None else None
+    if target is None:
+        return _function(ModelTarget(), function_name(reference))
+    if target.function is None:
+        raise ConfigurationError(
+            f'model "{reference}" is no Modal function: set `modal = {{ function = "app/function" }}` in '
+            f"[models.{reference}], or name the function itself"
+        )
+    return _function(target, function_name(target.function))
+
+
+def _function(target: ModelTarget, function: FunctionName) -> Connection:
+    return Connection(
+        backend=CompatibleBackend(address=address_of(MODAL_API)),
+        origin=address_of(MODAL_API).origin,
+        provider="modal",
+        model=target.model or str(function),
+        basis="machine-time",
+        function=function,
+        gpu=target.gpu,
+        gpus=target.gpus,
+        cpu=target.cpu,
+        memory=target.memory,
+    )
+
+
 def _modal(settings: Settings, target: ModelTarget, name: str | None) -> Connection:
+    if target.function is not None:
+        return _function(target, function_name(target.function))
     url = target.url or settings.modal_url or (SIMULATED_MODAL_URL if settings.simulate else None)
     if url is None:
         raise ConfigurationError(
@@ -159,6 +198,9 @@ ACCOUNTS: tuple[Mode, ...] = ("together-serverless", "together-dedicated")
 
 TOGETHER_DOMAINS = (".together.ai", ".together.xyz")
 MODAL_DOMAINS = (".modal.direct", ".modal.run")
+MODAL_API = "https://api.modal.com"
+"""Where Modal's own package sends calls of functions (1.6.4), unless MODAL_SERVER_URL says otherwise."""
+
 SIMULATED_MODAL_URL = "https://simulated--llm.us-east.modal.direct"
 SIMULATED_COMPATIBLE_URL = "http://simulated.localhost"
 

@@ -16,13 +16,12 @@ from hybrid_infer.calls.timeouts import NONE_GIVEN, PARTS, Timeouts
 from hybrid_infer.errors import InvalidCallError
 
 
-class CallOptions(TypedDict, total=False):
-    """What every call takes besides the provider's own options.
+class OtherOptions(TypedDict, total=False):
+    """What every call takes, the purpose apart: a file has one of its own.
 
     timeout: seconds for the whole call, its retries, cold start and stream included; or `Timeouts`.
     deadline: an absolute, time zone aware end; the earlier of the two counts.
     mode: where this call runs, whatever the client's mode.
-    purpose: why it is made, e.g. ``"batch"``; may decide the mode (`purposes`), and goes into traces.
     tag: your own mark, such as a customer's name: the ledger keeps a hash of it, to group calls by.
     session: calls of one conversation, so that a provider can keep them on one machine.
     priority: who is served first where calls wait for a slot; ``"interactive"`` unless the purpose is batch.
@@ -41,7 +40,6 @@ class CallOptions(TypedDict, total=False):
     timeout: float | Timeouts | None
     deadline: datetime | None
     mode: ModeChoice | None
-    purpose: str | None
     tag: str | None
     session: str | None
     priority: Priority | None
@@ -56,11 +54,20 @@ class CallOptions(TypedDict, total=False):
     extra_body: Mapping[str, Any] | None
 
 
+class CallOptions(OtherOptions, total=False):
+    """What every call takes besides the provider's own options: `OtherOptions`, and this one.
+
+    purpose: why it is made, e.g. ``"batch"``; may decide the mode (`purposes`), and goes into traces.
+    """
+
+    purpose: str | None
+
+
 class ChatArguments(ChatOptions, CallOptions, total=False):
     """Keyword arguments of `chat.completions.create` besides messages, model and stream."""
 
 
-OWN = tuple(CallOptions.__annotations__)
+OWN = tuple({**OtherOptions.__annotations__, **CallOptions.__annotations__})
 
 
 def make_call(

@@ -8,7 +8,7 @@ from typing import Any, cast
 from hybrid_infer.calls.cached import Kept
 from hybrid_infer.calls.chat import ChatCompletion, ChatCompletionChunk
 
-_WHOLE = ("stop", "tool_calls", "function_call")
+WHOLE = ("stop", "tool_calls", "function_call")
 """Finish reasons of answers that were not cut short. What nobody has heard of is not kept."""
 
 _LOST_IN_STREAMS = ("logprobs", "top_logprobs", "echo", "audio")
@@ -48,7 +48,7 @@ def repeats(body: Mapping[str, Any]) -> bool:
 def whole(completion: ChatCompletion) -> bool:
     """Whether every choice came to its own end."""
     choices = completion.choices
-    return bool(choices) and all(choice.finish_reason in _WHOLE for choice in choices)
+    return bool(choices) and all(choice.finish_reason in WHOLE for choice in choices)
 
 
 def same_in_stream(body: Mapping[str, Any]) -> bool:

@@ -29,6 +29,7 @@ class Completion(Answer):
     model: str | None = None
     choices: list[CompletionChoice]
     usage: CompletionUsage | None = None
+    system_fingerprint: str | None = None
 
 
 class CompletionChunk(Wire):
@@ -44,6 +45,7 @@ class CompletionChunk(Wire):
     model: str | None = None
     choices: Annotated[list[CompletionChoice], NullAs(list)] = Field(default_factory=list[CompletionChoice])
     usage: CompletionUsage | None = None
+    system_fingerprint: str | None = None
 
 
 class CompletionOptions(TypedDict, total=False):

@@ -18,12 +18,22 @@ _NOTHING = Decimal(0)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Usage:
-    """Tokens of one answer. Cached is part of input, reasoning is part of output; None is unknown."""
+    """Tokens of one answer. Cached is part of input, reasoning is part of output; None is unknown.
+
+    Attributes:
+        pixels: of all images that were made, together.
+        steps: that each of them took, where the request says so.
+        audio_seconds: how long the audio is that was heard.
+        estimated: some of it is.
+    """
 
     input_tokens: int | None = None
     output_tokens: int | None = None
     cached_tokens: int | None = None
     reasoning_tokens: int | None = None
+    pixels: int | None = None
+    steps: int | None = None
+    audio_seconds: float | None = None
     estimated: bool = False
 
     @property

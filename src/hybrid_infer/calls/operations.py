@@ -33,7 +33,10 @@ Operation = Literal[
     "batches.cancel",
     "videos.create",
     "videos.retrieve",
-    "functions",
+    "functions.call",
+    "functions.spawn",
+    "functions.get",
+    "functions.cancel",
     "request",
 ]
 
@@ -220,8 +223,28 @@ OPERATIONS: Mapping[Operation, OperationSpec] = {
         traced="videos",
     ),
     # What a function does is its own matter: it may well create something.
-    "functions": OperationSpec(
+    "functions.call": OperationSpec(
         called="functions.call", method="POST", path="", modes=("modal",), creates=True, traced="function"
+    ),
+    "functions.spawn": OperationSpec(
+        called="functions.spawn",
+        method="POST",
+        path="",
+        modes=("modal",),
+        asks="account",
+        creates=True,
+        traced="function",
+    ),
+    "functions.get": OperationSpec(
+        called="functions.spawned", method="POST", path="", modes=("modal",), traced="function"
+    ),
+    "functions.cancel": OperationSpec(
+        called="functions.spawned",
+        method="POST",
+        path="",
+        modes=("modal",),
+        asks="account",
+        traced="function",
     ),
     "request": OperationSpec(
         called="post", method="POST", path="", modes=_HTTP, asks="server", creates=True, traced="request"

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, cast
 from urllib.parse import quote
 
-from hybrid_infer.calls.ask import CallOptions, make_call
+from hybrid_infer.calls.ask import OWN, CallOptions, OtherOptions, make_call
 from hybrid_infer.calls.audio import SpeechOptions, TranscriptionOptions
 from hybrid_infer.calls.call import Call
 from hybrid_infer.calls.completions import CompletionOptions
 from hybrid_infer.calls.embeddings import EmbeddingOptions
+from hybrid_infer.calls.functions import function_body
 from hybrid_infer.calls.images import ImageOptions
 from hybrid_infer.calls.operations import OPERATIONS, Method, Operation
 from hybrid_infer.calls.rerank import RerankOptions
@@ -49,7 +50,7 @@ class SpeechArguments(SpeechOptions, CallOptions, total=False):
     """Keyword arguments of `audio.speech.create` besides input, voice, model and stream."""
 
 
-class FileArguments(FileOptions, CallOptions, total=False):
+class FileArguments(FileOptions, OtherOptions, total=False):
     """Keyword arguments of `files.create` besides file and purpose."""
 
 
@@ -63,6 +64,10 @@ class VideoArguments(VideoOptions, CallOptions, total=False):
 
 class ListArguments(ListOptions, CallOptions, total=False):
     """Keyword arguments of the lists."""
+
+
+class FileListArguments(ListOptions, OtherOptions, total=False):
+    """Keyword arguments of `files.list` besides purpose."""
 
 
 def completion_call(
@@ -131,9 +136,10 @@ def video_call(defaults: Given, prompt: str | None, model: str | None, given: Gi
     return make_call("videos.create", defaults, body, given, model=model)
 
 
-def plain_call(operation: Operation, defaults: Given, given: Given) -> Call:
-    """For an operation without arguments of its own, such as a list."""
-    return make_call(operation, defaults, {}, given)
+def list_call(operation: Operation, defaults: Given, given: Given, *, purpose: str | None = None) -> Call:
+    """For a list; `purpose` is that of files."""
+    body = {} if purpose is None else {"purpose": purpose}
+    return make_call(operation, defaults, body, given)
 
 
 def named_call(operation: Operation, defaults: Given, id: str, given: Given) -> Call:
@@ -155,12 +161,50 @@ def request_call(method: Method, defaults: Given, path: str, body: Given | None,
         )
     if body is not None and not isinstance(body, Mapping):
         raise InvalidCallError(f"the body is a {type(body).__name__}: give a mapping, which is sent as JSON")
-    unknown = [name for name in given if name not in CallOptions.__annotations__]
+    unknown = [name for name in given if name not in OWN]
     if unknown:
         raise InvalidCallError(f"{', '.join(unknown)}: fields of the request belong into its body")
     if method == "GET":
         given = {"idempotent": True, **given}
     return make_call("request", defaults, dict(body or {}), given, method=method, path=path)
+
+
+def function_call(
+    defaults: Given,
+    function: str,
+    args: Sequence[Any],
+    kwargs: Mapping[str, Any],
+    *,
+    operation: Operation = "functions.call",
+    stream: bool = False,
+) -> Call:
+    """For `functions.call`, `stream`, `map` and `spawn`. All arguments belong to the function."""
+    body = function_body(_text("function", function), args, kwargs)
+    return make_call(operation, defaults, body, {}, stream=stream)
+
+
+def spawned_call(operation: Operation, defaults: Given, function: str, id: str) -> Call:
+    """For what is done with a call that was spawned."""
+    body = {**function_body(_text("function", function), (), {}), "call_id": _text("id", id)}
+    return make_call(operation, defaults, body, {})
+
+
+def input_rows(inputs: Sequence[Iterable[Any]], concurrency: int) -> Iterator[tuple[Any, ...]]:
+    """The positional arguments of each call of a `map`.
+
+    Raises:
+        InvalidCallError: there are no inputs, or one is no iterable; or no call may run.
+    """
+    if type(concurrency) is not int or concurrency < 1:
+        raise InvalidCallError(f"concurrency={concurrency!r}: must be a whole number above 0")
+    if not inputs:
+        raise InvalidCallError("map: give an iterable of inputs for each positional argument")
+    for position, one in enumerate(inputs, 1):
+        if isinstance(one, str | bytes) or not isinstance(one, Iterable):
+            raise InvalidCallError(
+                f"map: argument {position} is a {type(one).__name__}: give an iterable of inputs"
+            )
+    return zip(*inputs, strict=False)
 
 
 def _text(name: str, value: object) -> str:

@@ -172,4 +172,3 @@ class ListOptions(TypedDict, total=False):
 
     limit: int | None
     after: str | None
-    purpose: str | None

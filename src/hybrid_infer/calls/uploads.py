@@ -9,7 +9,8 @@ import mimetypes
 import os
 import stat
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from dataclasses import field as part
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Any, BinaryIO, Protocol, TypeAlias, cast
@@ -65,7 +66,7 @@ class Upload:
     filename: str
     content_type: str
     size: int
-    _reader: Callable[[], UploadReader] = field(repr=False)
+    _reader: Callable[[], UploadReader] = part(repr=False)
 
     def open(self) -> UploadReader:
         """Begin to read it from its start; each attempt to send does so anew, also at the same time.
@@ -92,7 +93,7 @@ def upload_of(field: str, given: FileInput) -> Upload:
     if isinstance(content, bytes):
         size, name, reader = len(content), None, _of_bytes(content)
     elif isinstance(content, (str, os.PathLike)):
-        size, name, reader = _of_path(field, content)
+        size, name, reader = _of_path(field, cast("str | os.PathLike[str]", content))
     else:
         size, name, reader = _of_object(field, content)
     if not size:
@@ -247,15 +248,17 @@ class _Counted:
                 if self._read(1):
                     raise _changed(self._name, f"it has more than the {self._size} bytes it had")
                 self._check()
+        except UploadError:
+            raise
         except OSError as error:
             raise UploadError(
                 f"{self._name!r} cannot be read to its end: {_reason(error)}; the upload was broken off"
             ) from None
-        except (ValueError, AttributeError, TypeError) as error:
+        except Exception as error:  # a file object may be of any make
             raise UploadError(
                 f"{self._name!r} cannot be read to its end: {str(error) or type(error).__name__}; keep the "
                 "file open until the call is over, or give a path"
-            ) from None
+            ) from error
         if not piece:
             raise _changed(self._name, f"it ends after {self._size - self._left} of {self._size} bytes")
         return piece

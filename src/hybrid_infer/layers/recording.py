@@ -21,6 +21,7 @@ from hybrid_infer.calls.records import (
     unix_ns,
 )
 from hybrid_infer.calls.reply import Ending, Facts, Reply
+from hybrid_infer.calls.rows import CallRows, call_rows
 from hybrid_infer.runtime.base import Leftovers, Runtime
 
 log = logging.getLogger("hybrid_infer")
@@ -29,7 +30,7 @@ ENDED_LATER = "an attempt ended after its call"
 
 _NOT_KNOWN = Cost(amount=None, basis="unknown", reason="the cost was not worked out")
 
-Record: TypeAlias = CallRecord | Correction
+Record: TypeAlias = CallRecord | CallRows | Correction
 
 
 class Ledger(Protocol):
@@ -78,28 +79,46 @@ class Recording:
 
         def end(ending: Ending) -> None:
             outcome = outcome_of(ending.error, abandoned=ending.abandoned)
-            record = partial(self._record, call, facts, outcome, self._runtime.now(), self._runtime.wall())
+            now, wall = self._runtime.now(), self._runtime.wall()
             if ending.collected:
-                self._leftovers.put(record)
+                self._leftovers.put(partial(self._record, call, facts, outcome, now, wall))
             else:
-                record()
+                self._record(call, facts, outcome, now, wall)
 
         reply.on_end(end)
         return reply
 
     def _record(self, call: Call, facts: Facts | None, outcome: str, now: float, wall: datetime) -> None:
-        tally = call.tally
+        tally, rate = call.tally, self._prices.hourly
         cost = tally.cost or _NOT_KNOWN
-        make = partial(self._made, call, facts, cost, outcome, now, wall, self._new_id())
-        if not tally.raced and all(attempt.ended is not None for attempt in tally.attempts):
-            self._ledger.put(make)
+        id, cache = self._new_id(), None if tally.cache == "off" else tally.cache
+        if not tally.raced and None not in [attempt.ended for attempt in tally.attempts]:
+            self._ledger.put(
+                partial(
+                    call_rows, call, facts, cost, outcome, now, wall, rate, id,
+                    cost.final, cache, cost.saved, call.tag,
+                )
+            )  # fmt: skip
             return
         kept = _Kept()
         with self._guard:
             # Before anybody looks who has ended: whoever ends after the look finds it, and waits here.
             tally.late = partial(self._ended_late, call, kept)
             try:
-                kept.last = kept.record = record = make()
+                kept.last = kept.record = record = call_record(
+                    call,
+                    facts,
+                    cost,
+                    outcome=outcome,
+                    now=now,
+                    wall=wall,
+                    rate=rate,
+                    id=id,
+                    final=cost.final,
+                    cache=cache,
+                    saved=cost.saved,
+                    tag=call.tag,
+                )
             except Exception:  # a ledger must not fail a call that was answered
                 log.warning("a call could not be recorded", exc_info=True)
                 return
@@ -107,32 +126,6 @@ class Recording:
             kept.waits = len(record.waits)
             self._ledger.put(record)
         self._ended_late(call, kept)
-
-    def _made(
-        self,
-        call: Call,
-        facts: Facts | None,
-        cost: Cost,
-        outcome: str,
-        now: float,
-        wall: datetime,
-        id: str,
-    ) -> CallRecord:
-        tally = call.tally
-        return call_record(
-            call,
-            facts,
-            cost,
-            outcome=outcome,
-            now=now,
-            wall=wall,
-            rate=self._prices.hourly,
-            id=id,
-            final=cost.final,
-            cache=None if tally.cache == "off" else tally.cache,
-            saved=cost.saved,
-            tag=call.tag,
-        )
 
     def _ended_late(self, call: Call, kept: _Kept) -> None:
         """Something of the call may have ended since its record was made."""
@@ -182,6 +175,6 @@ class _Kept:
 
     def __init__(self) -> None:
         self.record: CallRecord | None = None
-        self.last: Record | None = None
+        self.last: CallRecord | Correction | None = None
         self.tries: set[int] = set()
         self.waits = 0

@@ -19,11 +19,19 @@ from hybrid_infer.prices.rates import (
     MachinePrice,
     Offered,
     Rate,
-    RequestPrice,
     item,
 )
-from hybrid_infer.prices.tables import GpuPrice, Price, ResourcePrice, Tables, TokenPrice, gpu_key, shipped
-from hybrid_infer.prices.user import SOURCE, UserPrice
+from hybrid_infer.prices.tables import (
+    GpuPrice,
+    Price,
+    ResourcePrice,
+    Tables,
+    TokenPrice,
+    UnitPrice,
+    gpu_key,
+    shipped,
+)
+from hybrid_infer.prices.user import UserPrice, by_time, own_rate
 
 __all__ = ["MACHINE_SHARE", "Containers", "PriceBook"]
 
@@ -91,6 +99,10 @@ class PriceBook:
     def token_price(self, model: str, mode: Mode) -> TokenPrice | None:
         """The price of a model that is paid per token, by the provider's exact name; None is unknown."""
         return self._live().tokens.get((mode, model)) or shipped().tokens.get((mode, model))
+
+    def unit_price(self, model: str, mode: Mode) -> UnitPrice | None:
+        """The price of a model that is paid by what it makes or hears; None is unknown."""
+        return self._live().units.get((mode, model)) or shipped().units.get((mode, model))
 
     def gpu_price(self, mode: Mode, gpu: str) -> GpuPrice | None:
         """The price of one GPU; None is unknown, as for "A100", which two cards are called."""
@@ -279,6 +291,8 @@ class PriceBook:
                 found = f"it is not known how {target.name} is paid"
         if isinstance(found, TokenPrice):
             return Rate(where=target.name, mode=target.mode, basis=basis, tokens=found)
+        if isinstance(found, UnitPrice):
+            return Rate(where=target.name, mode=target.mode, basis="request", unit=found)
         if isinstance(found, MachinePrice):
             return Rate(where=target.name, mode=target.mode, basis=basis, machine=found)
         return Rate(where=target.name, mode=target.mode, basis=basis, reason=str(found))
@@ -288,23 +302,24 @@ class PriceBook:
         for name in (target.model, target.priced_as):
             own = self._user.get(name) if name is not None else None
             if own is not None:
-                return _own_rate(target, own, by_tokens=own.by_tokens and not _by_time(target, own))
+                return own_rate(target, own, by_tokens=own.by_tokens and not by_time(target, own))
         own = self._user.get(target.logical) if target.logical is not None else None
         if own is None:
             return None
         if target.basis == "unknown":
-            return _own_rate(target, own, by_tokens=own.by_tokens)
+            return own_rate(target, own, by_tokens=own.by_tokens)
         if target.basis == "tokens" and own.by_tokens:
-            return _own_rate(target, own, by_tokens=True)
-        if _by_time(target, own):
-            return _own_rate(target, own, by_tokens=False)
+            return own_rate(target, own, by_tokens=True)
+        if by_time(target, own):
+            return own_rate(target, own, by_tokens=False)
         return None
 
-    def _tokens(self, target: Offered) -> TokenPrice | str:
+    def _tokens(self, target: Offered) -> TokenPrice | UnitPrice | str:
         model = target.priced_as or target.model
         if model is None:
             return f"no price known for a model without a name on {target.mode}"
-        return self.token_price(model, target.mode) or f'no price known for model "{model}" on {target.mode}'
+        found = self.token_price(model, target.mode) or self.unit_price(model, target.mode)
+        return found or f'no price known for model "{model}" on {target.mode}'
 
     def _machine(self, target: Offered) -> MachinePrice | str:
         if target.gpu is None:
@@ -350,31 +365,6 @@ def _machine_price(
         excludes=excludes,
         estimated=estimated,
     )
-
-
-def _by_time(target: Offered, own: UserPrice) -> bool:
-    return target.basis == "machine-time" and own.hour is not None
-
-
-def _own_rate(target: Offered, own: UserPrice, *, by_tokens: bool) -> Rate:
-    where, mode, request = target.name, target.mode, None
-    if own.request is not None:
-        request = RequestPrice(as_of=own.as_of, source=SOURCE, nano=own.request)
-    if by_tokens and own.input is not None:
-        tokens = TokenPrice(
-            as_of=own.as_of,
-            source=SOURCE,
-            model=target.priced_as or target.model or target.name,
-            input=own.input,
-            output=own.output,
-            cached=own.cached,
-        )
-        return Rate(where=where, mode=mode, basis="tokens", tokens=tokens, request=request)
-    if own.hour is not None:
-        machine = None if target.gpu is None else f"{target.gpus} x {target.gpu}"
-        hourly = MachinePrice(as_of=own.as_of, source=SOURCE, machine=machine, nano_per_hour=own.hour)
-        return Rate(where=where, mode=mode, basis="machine-time", machine=hourly, request=request)
-    return Rate(where=where, mode=mode, basis="request", request=request)
 
 
 def _key(target: Offered) -> object:

@@ -9,7 +9,8 @@ from typing import Protocol
 from hybrid_infer.calls.call import Basis as TargetBasis
 from hybrid_infer.calls.call import Mode
 from hybrid_infer.calls.money import NANO, Basis, Usage
-from hybrid_infer.prices.tables import SECONDS_PER_HOUR, Price, TokenPrice
+from hybrid_infer.prices import units
+from hybrid_infer.prices.tables import SECONDS_PER_HOUR, Price, TokenPrice, UnitPrice
 
 MILLION = 1_000_000
 
@@ -21,6 +22,8 @@ _PER_NANOSECOND = PARTS // (SECONDS_PER_HOUR * NANO)
 
 MACHINE_SHARE = "this process's share of the machine's busy time; idle time and other callers are not in it"
 NO_COUNTS = "the answer did not say how many tokens it used"
+NO_PIXELS = "neither the request nor the answer said how large the images are"
+NO_SECONDS = 'the answer did not say how long the audio is (response_format="verbose_json" does)'
 
 
 class Offered(Protocol):
@@ -102,13 +105,15 @@ class Rate:
     mode: Mode
     basis: Basis
     tokens: TokenPrice | None = None
+    unit: UnitPrice | None = None
     machine: MachinePrice | None = None
     request: RequestPrice | None = None
     reason: str | None = None
     fresh_until: date = field(init=False)
 
     def __post_init__(self) -> None:
-        prices = [price for price in (self.tokens, self.machine, self.request) if price is not None]
+        known = (self.tokens, self.unit, self.machine, self.request)
+        prices = [price for price in known if price is not None]
         until = min((price.fresh_until for price in prices), default=date.max)
         object.__setattr__(self, "fresh_until", until)
 
@@ -153,6 +158,8 @@ def item(
     found: Item | str
     if rate.tokens is not None:
         found = _by_tokens(rate, rate.tokens, usage, at)
+    elif rate.unit is not None:
+        found = _by_units(rate, rate.unit, usage, at)
     elif rate.machine is not None:
         found = _by_time(rate, rate.machine, machine_ns, cold_ns, machine_nano, at)
     elif rate.request is not None:
@@ -182,6 +189,23 @@ def _by_tokens(rate: Rate, price: TokenPrice, usage: Usage | None, at: date) -> 
         found.cached = cached * (price.input if price.cached is None else price.cached) * _PER_TOKEN
     if usage.estimated:
         found.doubts.append("the tokens are estimated: the answer did not report them")
+    return found
+
+
+def _by_units(rate: Rate, price: UnitPrice, usage: Usage | None, at: date) -> Item | str:
+    """Images by their pixels and steps, audio by its length (see `prices.units`)."""
+    if price.unit == "megapixel":
+        if usage is None or usage.pixels is None:
+            return NO_PIXELS
+        nano = units.images(price, width=usage.pixels, height=1, steps=usage.steps)
+    else:
+        if usage is None or usage.audio_seconds is None:
+            return NO_SECONDS
+        nano = units.audio(price, seconds=usage.audio_seconds)
+    found = Item(price, "request", rate.doubts(price, at))
+    found.request = round(nano * PARTS)
+    if usage.estimated:
+        found.doubts.append("the size is estimated: neither the request nor the answer said it")
     return found
 
 

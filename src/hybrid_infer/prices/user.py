@@ -8,7 +8,8 @@ from datetime import date
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
-from hybrid_infer.prices.tables import SECONDS_PER_HOUR, nano
+from hybrid_infer.prices.rates import MachinePrice, Offered, Rate, RequestPrice
+from hybrid_infer.prices.tables import SECONDS_PER_HOUR, TokenPrice, nano
 
 if TYPE_CHECKING:
     from hybrid_infer.settings import PriceSettings
@@ -59,3 +60,30 @@ def _row(given: PriceSettings) -> UserPrice:
 def _nano(amount: float | None, times: int = 1) -> int | None:
     # By way of its text: the user wrote a decimal number.
     return None if amount is None else nano(Decimal(str(amount)) * times)
+
+
+def by_time(target: Offered, own: UserPrice) -> bool:
+    """Whether the target's time is what the price is for."""
+    return target.basis == "machine-time" and own.hour is not None
+
+
+def own_rate(target: Offered, own: UserPrice, *, by_tokens: bool) -> Rate:
+    """How calls to the target are priced by it."""
+    where, mode, request = target.name, target.mode, None
+    if own.request is not None:
+        request = RequestPrice(as_of=own.as_of, source=SOURCE, nano=own.request)
+    if by_tokens and own.input is not None:
+        tokens = TokenPrice(
+            as_of=own.as_of,
+            source=SOURCE,
+            model=target.priced_as or target.model or target.name,
+            input=own.input,
+            output=own.output,
+            cached=own.cached,
+        )
+        return Rate(where=where, mode=mode, basis="tokens", tokens=tokens, request=request)
+    if own.hour is not None:
+        machine = None if target.gpu is None else f"{target.gpus} x {target.gpu}"
+        hourly = MachinePrice(as_of=own.as_of, source=SOURCE, machine=machine, nano_per_hour=own.hour)
+        return Rate(where=where, mode=mode, basis="machine-time", machine=hourly, request=request)
+    return Rate(where=where, mode=mode, basis="request", request=request)

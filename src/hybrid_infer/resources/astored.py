@@ -10,11 +10,12 @@ from hybrid_infer.calls.operations import Operation
 from hybrid_infer.calls.requests import (
     BatchArguments,
     FileArguments,
+    FileListArguments,
     ListArguments,
     batch_call,
     file_call,
+    list_call,
     named_call,
-    plain_call,
 )
 from hybrid_infer.calls.stored import (
     Batch,
@@ -34,7 +35,7 @@ class AsyncModels(AsyncResource):
 
     async def list(self, **options: Unpack[ListArguments]) -> ModelList:
         """As `Models.list`."""
-        models: ModelList = await self._answer(plain_call("models.list", self._defaults, options))
+        models: ModelList = await self._answer(list_call("models.list", self._defaults, options))
         return models
 
 
@@ -50,9 +51,13 @@ class AsyncFiles(AsyncResource):
         """As `Files.retrieve`."""
         return await self._one("files.retrieve", id, options)
 
-    async def list(self, **options: Unpack[ListArguments]) -> StoredFileList:
+    async def list(
+        self, *, purpose: str | None = None, **options: Unpack[FileListArguments]
+    ) -> StoredFileList:
         """As `Files.list`."""
-        files: StoredFileList = await self._answer(plain_call("files.list", self._defaults, options))
+        files: StoredFileList = await self._answer(
+            list_call("files.list", self._defaults, options, purpose=purpose)
+        )
         return files
 
     async def content(self, id: str, **options: Unpack[CallOptions]) -> FileContent:
@@ -88,7 +93,7 @@ class AsyncBatches(AsyncResource):
 
     async def list(self, **options: Unpack[ListArguments]) -> BatchList:
         """As `Batches.list`."""
-        batches: BatchList = await self._answer(plain_call("batches.list", self._defaults, options))
+        batches: BatchList = await self._answer(list_call("batches.list", self._defaults, options))
         return batches
 
     async def cancel(self, id: str, **options: Unpack[CallOptions]) -> Batch:

@@ -10,11 +10,12 @@ from hybrid_infer.calls.operations import Operation
 from hybrid_infer.calls.requests import (
     BatchArguments,
     FileArguments,
+    FileListArguments,
     ListArguments,
     batch_call,
     file_call,
+    list_call,
     named_call,
-    plain_call,
 )
 from hybrid_infer.calls.stored import (
     Batch,
@@ -34,7 +35,7 @@ class Models(Resource):
 
     def list(self, **options: Unpack[ListArguments]) -> ModelList:
         """The models that the mode serves; raises as `chat.completions.create`."""
-        models: ModelList = self._answer(plain_call("models.list", self._defaults, options))
+        models: ModelList = self._answer(list_call("models.list", self._defaults, options))
         return models
 
 
@@ -57,9 +58,11 @@ class Files(Resource):
         """What is known of a file."""
         return self._one("files.retrieve", id, options)
 
-    def list(self, **options: Unpack[ListArguments]) -> StoredFileList:
+    def list(self, *, purpose: str | None = None, **options: Unpack[FileListArguments]) -> StoredFileList:
         """The files of the account."""
-        files: StoredFileList = self._answer(plain_call("files.list", self._defaults, options))
+        files: StoredFileList = self._answer(
+            list_call("files.list", self._defaults, options, purpose=purpose)
+        )
         return files
 
     def content(self, id: str, **options: Unpack[CallOptions]) -> FileContent:
@@ -102,7 +105,7 @@ class Batches(Resource):
 
     def list(self, **options: Unpack[ListArguments]) -> BatchList:
         """The jobs of the account."""
-        batches: BatchList = self._answer(plain_call("batches.list", self._defaults, options))
+        batches: BatchList = self._answer(list_call("batches.list", self._defaults, options))
         return batches
 
     def cancel(self, id: str, **options: Unpack[CallOptions]) -> Batch:

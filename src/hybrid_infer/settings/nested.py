@@ -30,6 +30,10 @@ class ModelTarget(BaseModel):
         description="The provider's name of the model; unset where its server has one model only.",
     )
     url: Address = Field(default=None, description="Address of the server, with or without /v1.")
+    function: Label = Field(
+        default=None,
+        description="In mode modal, the deployed function that answers in place of a server: app/function.",
+    )
     gpu: Label = Field(
         default=None, description="GPU of the machine behind it, e.g. H100; gives its price by time."
     )

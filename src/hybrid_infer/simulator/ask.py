@@ -24,11 +24,14 @@ _MOST_CHOICES = 16
 class NotAcceptedError(Exception):
     """The request is wrong. `param` is the field, `code` the provider's word for it."""
 
-    def __init__(self, message: str, *, param: str | None = None, code: str | None = None) -> None:
+    def __init__(
+        self, message: str, *, param: str | None = None, code: str | None = None, status: int = 400
+    ) -> None:
         super().__init__(message)
         self.message = message
         self.param = param
         self.code = code
+        self.status = status
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,12 +15,16 @@ from typing import Protocol
 
 import h11
 
+from hybrid_infer.calls.call import Mode
 from hybrid_infer.simulator.exchange import Broken, Exchange, Headers, Request, Step
 from hybrid_infer.simulator.refusals import http_date
 from hybrid_infer.simulator.world import Provider, World
 
 MODAL = "/modal"
 """What stands before the paths of the Modal server; what has nothing before it is Together's."""
+
+ENGINE = "/engine"
+"""What stands before the paths of an engine without credentials, cold start or bill."""
 
 _PIECE = 65_536
 _HANDOVER = 0.02
@@ -147,10 +151,12 @@ class Connection:
             await self._flush()
             return
         provider: Provider = "modal" if request.path.startswith(f"{MODAL}/") else "together"
-        if provider == "modal":
-            path = request.path.removeprefix(MODAL)
+        plain = request.path.startswith(f"{ENGINE}/")
+        if plain or provider == "modal":
+            path = request.path.removeprefix(ENGINE if plain else MODAL)
             request = Request(method=request.method, path=path, headers=request.headers, body=request.body)
-        exchange = wire.world.receive(provider, request, wire.now())
+        mode: Mode | None = "openai-compatible" if plain else None
+        exchange = wire.world.receive(provider, request, wire.now(), mode=mode)
         gone = asyncio.create_task(self._gone())
         try:
             await self._follow(request, exchange, gone)

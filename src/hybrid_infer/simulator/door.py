@@ -143,12 +143,12 @@ class _Line:
 
 def _plain(request: WireRequest) -> Request:
     """The request as a world takes it: what stands before ``/v1`` in the address is the user's own."""
-    at = request.path.find("/v1/")
+    at = max(request.path.find("/v1/"), request.path.find("/v2/"))
     return Request(
         method=request.method,
         path=request.path[max(at, 0) :],
         headers=dict(request.headers),
-        body=request.body,
+        body=request.content(),
     )
 
 

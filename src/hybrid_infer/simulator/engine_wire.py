@@ -17,7 +17,7 @@ EVENTS: Headers = (("content-type", "text/event-stream; charset=utf-8"), ("x-sim
 TEXT: Headers = (("content-type", "text/plain; charset=utf-8"), ("x-simulated", "hybrid-infer"))
 
 
-def answered(ask: Ask, model: str, choices: Sequence[Choice], work: Work, stamp: Stamp) -> Response:
+def answered(ask: Ask, model: str, choices: Sequence[Choice], work: Work | None, stamp: Stamp) -> Response:
     """An answer, streamed or not. Streams tell their usage only where ``stream_options`` asks for it."""
     if ask.stream:
         return Response(

@@ -1,6 +1,7 @@
 """The door over HTTP: any client in any language can talk to a simulated world.
 
-``/v1/…`` is Together, ``/modal/v1/…`` is a Modal server, ``/simulator/…`` shows and changes the world.
+``/v1/…`` is Together, ``/modal/v1/…`` is a Modal server, ``/engine/v1/…`` is an engine of your own,
+``/simulator/…`` shows and changes the world.
 """
 
 from __future__ import annotations

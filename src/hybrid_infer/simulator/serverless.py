@@ -14,6 +14,7 @@ from typing import Literal
 
 from hybrid_infer.simulator.exchange import Headers, Work
 from hybrid_infer.simulator.replica import is_large
+from hybrid_infer.simulator.units import Billed, UnitLedger, Units
 
 STREAMS_ONLY = frozenset({"Qwen/Qwen3.6-Plus", "Qwen/Qwen3.7-Plus", "Qwen/Qwen3.7-Max", "Qwen/Qwen3.8-Flash"})
 """Models that answer ordinary requests with 400 `streaming_required` (third party, 2026-10-01)."""
@@ -114,6 +115,10 @@ class ServerlessWork(Work):
         """When the last token is out."""
         return -math.inf if self._stopped is not None else self.next_look(self._tokens)
 
+    def complete(self, now: float) -> bool:
+        """Whether all tokens are out."""
+        return self.produced(now) >= self._tokens
+
 
 @dataclass(slots=True, eq=False)
 class _Pool:
@@ -145,13 +150,18 @@ class Admission:
 
 
 class Serverless:
-    """All serverless models of one account. `chance` gives the random numbers of the n-th answer."""
+    """All serverless models of one account. `chance` gives the random numbers of the n-th answer.
+
+    Attributes:
+        units: what is paid by something else than tokens.
+    """
 
     def __init__(self, plan: ServerlessPlan, chance: Callable[[str], Random]) -> None:
         self._plan = plan
         self._chance = chance
         self._pools: dict[str, _Pool] = {}
         self._count = 0
+        self.units = UnitLedger()
 
     def admit(self, model: str, tokens: int, now: float) -> Admission:
         """Count a request against the limits of its model."""
@@ -167,7 +177,9 @@ class Serverless:
             pool.tokens.take(tokens)
         return Admission(limited=limited, headers=_headers(pool, max(waits) if limited else None))
 
-    def start(self, model: str, input_tokens: int, output_tokens: int, now: float) -> ServerlessWork:
+    def start(
+        self, model: str, input_tokens: int, output_tokens: int, now: float, *, billed: Billed = "tokens"
+    ) -> ServerlessWork:
         """Begin an answer."""
         self._count += 1
         chance, plan = self._chance(f"serverless {self._count}"), self._plan
@@ -182,8 +194,12 @@ class Serverless:
         pool = self._pool(model, now)
         pool.settle(now)
         pool.answered += 1
+        if isinstance(billed, Units):
+            self.units.expect(model, billed, work, now)
+            return work
         pool.input_tokens += input_tokens
-        pool.live.append(work)
+        if billed == "tokens":
+            pool.live.append(work)
         return work
 
     def use(self, now: float) -> tuple[TokenUse, ...]:

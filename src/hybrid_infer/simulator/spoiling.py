@@ -15,7 +15,8 @@ _EMPTY = event({"id": "", "object": "chat.completion.chunk", "created": 0, "mode
 
 _NOISE = b"data: upstream connect error or disconnect/reset before headers\n\n"
 _FINISH = b'"finish_reason":"'
-_CONTENT, _TOOL = b'"content":"', b'"tool_calls":[{'
+_CONTENTS, _TOOL = (b'"content":"', b'"text":"', b'"b64":"'), b'"tool_calls":[{'
+"""What begins content: of chat, of completions, of speech."""
 
 Pieces = tuple[tuple[int, bytes], ...]
 
@@ -102,7 +103,7 @@ def _late(response: Response, fault: Fault) -> Response:
 
 
 def _has_content(piece: bytes) -> bool:
-    return _TOOL in piece or (_CONTENT in piece and _CONTENT + b'"' not in piece)
+    return _TOOL in piece or any(start in piece and start + b'"' not in piece for start in _CONTENTS)
 
 
 def _malformed(response: Response, fault: Fault) -> Response:

@@ -54,7 +54,7 @@ def interleaved(choices: Sequence[Choice]) -> list[tuple[int, str]]:
 
 
 def answered(
-    ask: Ask, model: str, choices: Sequence[Choice], work: Work, stamp: Stamp, headers: Headers
+    ask: Ask, model: str, choices: Sequence[Choice], work: Work | None, stamp: Stamp, headers: Headers
 ) -> Response:
     """An answer, streamed or not."""
     if ask.stream:

@@ -8,21 +8,23 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any, Literal
-
-from pydantic_core import from_json
+from typing import Literal
 
 from hybrid_infer.calls.call import Mode
 from hybrid_infer.runtime.base import Guard
 from hybrid_infer.simulator import engine_wire
 from hybrid_infer.simulator.chance import Chance
+from hybrid_infer.simulator.control_plane.plan import ControlPlan
 from hybrid_infer.simulator.dedicated import EndpointPlan, Initial, State
 from hybrid_infer.simulator.defaults import DEDICATED_MODEL
 from hybrid_infer.simulator.engines import ModalAPI, PlainAPI
 from hybrid_infer.simulator.exchange import Exchange, Request, Response
 from hybrid_infer.simulator.fault_rules import Arrival, FaultChooser, FaultPlan, Faults, Fired
 from hybrid_infer.simulator.faults import Fault
+from hybrid_infer.simulator.functions import FunctionRegistry
 from hybrid_infer.simulator.modal import ModalPlan
+from hybrid_infer.simulator.operations import images
+from hybrid_infer.simulator.operations.forms import fields_of
 from hybrid_infer.simulator.refusals import RESULT, redirect, refusal
 from hybrid_infer.simulator.replica import MachineUse
 from hybrid_infer.simulator.seen import Seen, SeenLog
@@ -30,6 +32,7 @@ from hybrid_infer.simulator.serverless import ServerlessPlan, TokenUse
 from hybrid_infer.simulator.shapes import field_of
 from hybrid_infer.simulator.spoiling import spoiled
 from hybrid_infer.simulator.together import TogetherAPI
+from hybrid_infer.simulator.units import UnitUse
 
 Provider = Literal["together", "modal"]
 
@@ -38,13 +41,18 @@ EPOCH = datetime(2026, 11, 2, 8, 0, tzinfo=UTC)
 
 _SERVERLESS = ServerlessPlan()
 _ENDPOINT = EndpointPlan()
+_CONTROL = ControlPlan()
 _MODAL = ModalPlan()
 _GONE = engine_wire.not_found()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Invoice:
-    """What the providers would bill, as quantities. Requests are those seen, refused ones included."""
+    """What the providers would bill, as quantities. Requests are those seen, refused ones included.
+
+    Attributes:
+        units: of serverless models and batches, what is not in the tokens of `serverless`.
+    """
 
     serverless: tuple[TokenUse, ...]
     serverless_requests: int
@@ -52,6 +60,7 @@ class Invoice:
     dedicated_requests: int
     modal: MachineUse
     modal_requests: int
+    units: tuple[UnitUse, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,8 +94,10 @@ class World:
         seed: of everything that is random.
         dedicated: how dedicated endpoints are found.
         endpoint_names: models that are dedicated endpoints where a request does not say its mode.
+        control: how the control plane of dedicated endpoints behaves.
         epoch: the time of day of the beginning.
         faults: what goes wrong on purpose.
+        functions: what is deployed on Modal besides the server; the defaults if None.
 
     Attributes:
         dropped: exchanges given up where nothing may be locked; cancelled at the next access.
@@ -100,16 +111,25 @@ class World:
         serverless: ServerlessPlan = _SERVERLESS,
         endpoint: EndpointPlan = _ENDPOINT,
         endpoint_names: tuple[str, ...] = (DEDICATED_MODEL,),
+        control: ControlPlan = _CONTROL,
         modal: ModalPlan = _MODAL,
         epoch: datetime = EPOCH,
         faults: Faults | None = None,
+        functions: FunctionRegistry | None = None,
     ) -> None:
+        self.functions = FunctionRegistry() if functions is None else functions
         self._chance = chance = Chance(seed, epoch)
         self._epoch = epoch
         self._names = endpoint_names
         self.dropped: deque[Exchange] = deque()
         self._together = TogetherAPI(
-            serverless=serverless, endpoint=endpoint, initial=dedicated, names=endpoint_names, chance=chance
+            serverless=serverless,
+            endpoint=endpoint,
+            control=control,
+            epoch=epoch,
+            initial=dedicated,
+            names=endpoint_names,
+            chance=chance,
         )
         self._modal = ModalAPI(modal, chance)
         self._plain = PlainAPI(modal.model, chance)
@@ -137,7 +157,7 @@ class World:
         arrival = self._arrival(provider, request, mode)
         fault = self._faults.before(arrival, moment)
         if fault is None:
-            response = self._result_of(request) or self._ask(provider, request, moment, mode)
+            response = self._result_of(request) or self._ask(provider, request, moment, mode, arrival.model)
             if 200 <= response.status < 300:
                 fault = self._faults.after(arrival, moment)
                 response = response if fault is None else spoiled(response, fault)
@@ -213,6 +233,7 @@ class World:
     def invoice(self, now: float) -> Invoice:
         """What would be billed until `now`."""
         moment = self._at(now)
+        self._together.account.settle(moment)
         return Invoice(
             serverless=self._together.serverless.use(moment),
             serverless_requests=self._together.seen["together-serverless"],
@@ -220,6 +241,7 @@ class World:
             dedicated_requests=self._together.seen["together-dedicated"],
             modal=self._modal.server.use(moment),
             modal_requests=self._modal.seen,
+            units=self._together.serverless.units.use(moment),
         )
 
     def machines(self, now: float) -> Machines:
@@ -242,18 +264,19 @@ class World:
             container_requests=requests,
         )
 
-    def _ask(self, provider: Provider, request: Request, moment: float, mode: Mode | None) -> Response:
+    def _ask(
+        self, provider: Provider, request: Request, moment: float, mode: Mode | None, model: str | None
+    ) -> Response:
+        if (picture := images.served(request)) is not None:
+            return picture
         if mode == "openai-compatible":
             return self._plain.receive(request, moment)
         if provider == "modal":
             return self._modal.receive(request, moment)
-        return self._together.receive(request, moment, None if mode == "modal" else mode)
+        return self._together.receive(request, moment, None if mode == "modal" else mode, model)
 
     def _arrival(self, provider: Provider, request: Request, mode: Mode | None) -> Arrival:
-        try:
-            body: Any = from_json(request.body) if request.body else None
-        except ValueError:
-            body = None
+        body = fields_of(request)
         model = field_of(body, "model")
         if mode is None:
             named = isinstance(model, str) and model in self._names
@@ -276,7 +299,7 @@ class World:
         if response is None:
             provider: Provider = "modal" if arrival.mode == "modal" else "together"
             mode = "openai-compatible" if provider == "modal" else mode
-            response = self._ask(provider, request, moment, mode)
+            response = self._ask(provider, request, moment, mode, arrival.model)
         id = f"fc-{len(self._held) + 1:08x}"
         self._held[id] = response
         return redirect(id, fault.value("seconds"))

@@ -15,6 +15,7 @@ from hybrid_infer.runtime.fork import mend_after_fork
 from hybrid_infer.transport import failures, loops
 from hybrid_infer.transport.aio_request import Connector, Flight, disowned, following
 from hybrid_infer.transport.base import Headers, Origin, WireRequest
+from hybrid_infer.transport.bodies_async import AsyncPieces
 from hybrid_infer.transport.encoding import Decode, decoding, read_headers
 from hybrid_infer.transport.environment import Limits, Proxy
 
@@ -27,6 +28,8 @@ _NOT_OURS = ("Accept", "Accept-Encoding", "Content-Type", "User-Agent")
 
 class AiohttpTransport:
     """Belongs to the event loop it first sends in. `until` is exact: the wait is cancelled when it comes.
+
+    A server that answers before it has all of a streamed body is heard at once.
 
     `Limits.max_keepalive` counts only where it is 0: aiohttp keeps every idle connection until
     `keepalive_expiry`.
@@ -61,6 +64,7 @@ class AiohttpTransport:
 
         Raises:
             TransportError, TransportTimeout: there is no response.
+            UploadError: a streamed body cannot be read as it was announced.
             ConfigurationError: the proxy or the certificates that the environment names cannot be used.
             ClientClosedError: after `aclose`.
         """
@@ -78,7 +82,8 @@ class AiohttpTransport:
         response = await flight.run(session, request, self._tls() if origin.scheme == "https" else True)
         try:
             headers = read_headers(response.raw_headers)
-            return AiohttpResponse(self._clock, session, response, headers, decoding(headers))
+            decode = decoding(headers)
+            return AiohttpResponse(self._clock, session, response, headers, decode, flight.streamed)
         except BaseException:
             _drop(response)
             raise
@@ -126,7 +131,17 @@ class AiohttpTransport:
 class AiohttpResponse:
     """A response whose body is read from its connection. See `WireResponse`."""
 
-    __slots__ = ("_clock", "_decode", "_ended", "_loop", "_response", "_session", "headers", "status")
+    __slots__ = (
+        "_clock",
+        "_decode",
+        "_ended",
+        "_loop",
+        "_response",
+        "_session",
+        "_streamed",
+        "headers",
+        "status",
+    )
 
     def __init__(
         self,
@@ -135,6 +150,7 @@ class AiohttpResponse:
         response: aiohttp.ClientResponse,
         headers: Headers,
         decode: Decode | None,
+        streamed: AsyncPieces | None,
     ) -> None:
         self.status = response.status
         self.headers = headers
@@ -142,6 +158,7 @@ class AiohttpResponse:
         self._decode = decode
         self._ended = False
         self._session = session
+        self._streamed = streamed
         self._loop = asyncio.get_running_loop()
         self._response: aiohttp.ClientResponse | None = response
 
@@ -193,6 +210,8 @@ class AiohttpResponse:
     def _failed(self, error: Exception) -> Exception:
         if self._session.closed:
             return failures.closed(sent=True)
+        if self._streamed is not None and self._streamed.failure is not None:
+            return self._streamed.failure
         if isinstance(error, aiohttp.ClientPayloadError):
             return failures.broken(_detail(error), answering=True)
         if isinstance(error, (aiohttp.ClientError, ConnectionError)):

@@ -6,13 +6,16 @@ import asyncio
 import ssl
 from collections.abc import Callable
 from contextvars import ContextVar
+from types import NoneType
 from typing import TYPE_CHECKING, Any
 
 import aiohttp
+from aiohttp.abc import AbstractStreamWriter
 from yarl import URL
 
 from hybrid_infer.transport import failures
-from hybrid_infer.transport.base import Origin, TransportError, WireRequest
+from hybrid_infer.transport.base import Origin, TransportError, WireRequest, header
+from hybrid_infer.transport.bodies_async import AsyncPieces
 from hybrid_infer.transport.encoding import asked
 from hybrid_infer.transport.environment import Proxy
 
@@ -27,7 +30,11 @@ _LONG_BODY = 1_048_576
 
 
 class Flight:
-    """One request on its way out, and its timeout: short while it connects, `until` before and after."""
+    """One request on its way out, and its timeout: short while it connects, `until` before and after.
+
+    Attributes:
+        streamed: the body, where it is read while it is sent; that may go on when the answer has begun.
+    """
 
     __slots__ = (
         "_clock",
@@ -38,6 +45,7 @@ class Flight:
         "_timeout",
         "_transport",
         "_until",
+        "streamed",
     )
 
     def __init__(
@@ -57,6 +65,7 @@ class Flight:
         self._sent = False
         self._transport: asyncio.Transport | None = None
         self._timeout = asyncio.timeout_at(until)
+        self.streamed: AsyncPieces | None = None
 
     async def run(
         self, session: aiohttp.ClientSession, request: WireRequest, context: ssl.SSLContext | bool
@@ -66,16 +75,22 @@ class Flight:
         options: dict[str, Any] = {}
         if self._proxy is not None:
             options = self._through(self._proxy, headers)
-        data: bytes | _Pieces | None = request.body or None
-        if len(request.body) >= _LONG_BODY:
-            data = _Pieces(request.body)
-            if not any(name == "content-length" for name, _ in headers):
-                headers.append(("content-length", str(len(request.body))))
+        data: bytes | _Pieces | _Streamed | None
+        if not isinstance(request.body, bytes):
+            self.streamed = AsyncPieces(request.body)
+            data = _Streamed(self.streamed)
+        else:
+            data = _Pieces(request.body) if request.length >= _LONG_BODY else request.body or None
+        if not isinstance(data, (bytes, NoneType)) and header(headers, "content-length") is None:
+            headers.append(("content-length", str(request.length)))
         if self._clock() >= self._until:
             raise failures.out_of_time(sent=False)
         _flight.set(self)
+        response: aiohttp.ClientResponse | None = None
         try:
             async with self._timeout:
+                if self.streamed is not None:
+                    await self.streamed.begin()
                 response = await session.request(
                     request.method,
                     URL(f"{request.origin}{request.path}", encoded=True),
@@ -105,6 +120,8 @@ class Flight:
             raise failures.bad_request(error) from None
         finally:
             _flight.set(None)
+            if self.streamed is not None and response is None:
+                self.streamed.close()
             if self._transport is not None and not disowned(session):
                 self._transport.abort()  # aiohttp closes it too, but first waits for all to be written
 
@@ -122,6 +139,8 @@ class Flight:
             self._timeout.reschedule(self._until)
 
     def _failed(self, error: Exception) -> Exception:
+        if self.streamed is not None and self.streamed.failure is not None:
+            return self.streamed.failure
         if isinstance(error, RuntimeError):
             return error
         if self._proxy is not None and not self._sent:
@@ -166,6 +185,26 @@ class _Pieces:
             raise StopAsyncIteration
         piece, self._rest = self._rest[:_PIECE], self._rest[_PIECE:]
         return bytes(piece)
+
+
+class _Streamed(aiohttp.Payload):
+    """A body for aiohttp that is read while it is sent. Its task is cancelled where the answer ends first."""
+
+    _autoclose = True
+
+    def __init__(self, pieces: AsyncPieces) -> None:
+        super().__init__(pieces)
+        self._pieces = pieces
+
+    def decode(self, encoding: str = "utf-8", errors: str = "strict") -> str:
+        raise TypeError("it is sent and not kept")
+
+    async def write(self, writer: AbstractStreamWriter) -> None:
+        try:
+            async for piece in self._pieces:
+                await writer.write(piece)
+        finally:
+            self._pieces.close()
 
 
 class Connector(aiohttp.TCPConnector):

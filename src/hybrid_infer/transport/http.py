@@ -13,9 +13,10 @@ from typing import Any, NoReturn, cast
 
 import httpcore
 
-from hybrid_infer.errors import ClientClosedError
+from hybrid_infer.errors import ClientClosedError, UploadError
 from hybrid_infer.transport import failures
 from hybrid_infer.transport.base import Headers, Origin, TransportError, WireRequest
+from hybrid_infer.transport.bodies import Pieces
 from hybrid_infer.transport.encoding import Decode, asked, decoding, read_headers, written
 from hybrid_infer.transport.environment import Limits, Proxy, check_socks
 from hybrid_infer.transport.network import DeadlineBackend, DeadlineStream, Turn
@@ -26,7 +27,8 @@ class HttpTransport:
     """Blocking: its coroutines end without ever suspending. Safe to share between threads, and across a fork.
 
     `until` is kept at every read and write: a server that drips does not outlive it. Resolving a name is the
-    one step the operating system does not let us bound.
+    one step the operating system does not let us bound; a disk that hangs under a file to send is another. A
+    server that refuses a streamed body before it has all of it is heard at once.
 
     Args:
         clock: monotonic seconds, that of `until`.
@@ -61,6 +63,7 @@ class HttpTransport:
 
         Raises:
             TransportError, TransportTimeout: there is no response.
+            UploadError: a streamed body cannot be read as it was announced.
             ConfigurationError: the proxy or the certificates that the environment names cannot be used.
             ClientClosedError: after `aclose`.
         """
@@ -80,10 +83,14 @@ class HttpTransport:
         pools.take_place(turn)
         try:
             turn.take(until)
+            body = request.body if isinstance(request.body, bytes) else Pieces(request.body, turn.upload)
             try:
-                response = pool.handle_request(_wire(request, turn.proxy))
+                response = pool.handle_request(_wire(request, turn.proxy, body))
             except Exception as error:
                 pools.explain(error, turn, answering=False)
+            finally:
+                if isinstance(body, Pieces):
+                    body.close()
             try:
                 headers = read_headers(response.headers)
                 return HttpResponse(pools, turn, response, headers, decoding(headers))
@@ -230,6 +237,8 @@ class _Pools:
 
     def explain(self, error: Exception, turn: Turn, *, answering: bool) -> NoReturn:
         """Raise what `error` means, in our words."""
+        if isinstance(error, UploadError):
+            raise error
         if isinstance(error, httpcore.LocalProtocolError):
             raise failures.bad_request(error) from None
         if self._closed:
@@ -267,7 +276,7 @@ class _Pools:
         )
 
 
-def _wire(request: WireRequest, proxy: Proxy | None) -> httpcore.Request:
+def _wire(request: WireRequest, proxy: Proxy | None, body: bytes | Pieces) -> httpcore.Request:
     """The request as `httpcore` takes it.
 
     A proxy for plain HTTP is sent the whole address (RFC 9112, 3.2.2).
@@ -277,14 +286,14 @@ def _wire(request: WireRequest, proxy: Proxy | None) -> httpcore.Request:
     headers = asked(request.headers)
     if "host" not in names:
         headers.insert(0, ("host", str(origin).partition("://")[2]))
-    if "content-length" not in names and (request.body or request.method not in ("GET", "HEAD")):
-        headers.append(("content-length", str(len(request.body))))
+    if "content-length" not in names and (request.length or request.method not in ("GET", "HEAD")):
+        headers.append(("content-length", str(request.length)))
     if proxy is not None and not proxy.is_socks and origin.scheme == "http":
         target = f"{origin}{target}"
         if proxy.authorization is not None:
             headers.append(("proxy-authorization", proxy.authorization))
     url = httpcore.URL(scheme=origin.scheme, host=origin.host, port=origin.port, target=target)
-    return httpcore.Request(request.method, url, headers=written(headers), content=request.body)
+    return httpcore.Request(request.method, url, headers=written(headers), content=body)
 
 
 def _close(underway: _Open) -> None:

@@ -13,6 +13,7 @@ import httpx
 from hybrid_infer.errors import ClientClosedError
 from hybrid_infer.transport import failures, loops
 from hybrid_infer.transport.base import Headers, Origin, WireRequest
+from hybrid_infer.transport.bodies_async import AsyncPieces
 from hybrid_infer.transport.encoding import Decode, decoding, read_headers
 from hybrid_infer.transport.environment import Limits, Proxy, check_socks
 from hybrid_infer.transport.httpx_client import unanswered, unfinished, wire_request
@@ -23,7 +24,8 @@ class AsyncHttpxTransport:
 
     `until` is exact: the wait is cancelled when it comes. Whether the request had gone out by then is not
     known, and taken to be so. A client of the user's is never closed here; its timeouts and redirects do not
-    count.
+    count. A server that refuses a streamed body before it has all of it is heard once it closes the
+    connection, where its answer is still there by then; else that is a lost connection.
     """
 
     name = "httpx"
@@ -51,6 +53,7 @@ class AsyncHttpxTransport:
 
         Raises:
             TransportError, TransportTimeout: there is no response.
+            UploadError: a streamed body cannot be read as it was announced.
             ConfigurationError: the proxy or the certificates that the environment names cannot be used.
             ClientClosedError: after `aclose`, or the user closed the client.
         """
@@ -65,17 +68,25 @@ class AsyncHttpxTransport:
             raise failures.out_of_time(sent=False)
         connect = request.connect_within(self._limits.connect_timeout)
         waits = httpx.Timeout(None, connect=connect)
+        body = request.body if isinstance(request.body, bytes) else AsyncPieces(request.body)
+        sent = False
         try:
             async with asyncio.timeout_at(until):
+                if isinstance(body, AsyncPieces):
+                    await body.begin()
+                sent = True
                 response = await client.send(
-                    wire_request(client, request, waits), stream=True, follow_redirects=False
+                    wire_request(client, request, body, waits), stream=True, follow_redirects=False
                 )
         except httpx.ConnectTimeout:
             raise failures.slow_to_connect(origin, proxy, connect) from None
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise unanswered(error, origin, proxy) from None
         except TimeoutError:
-            raise failures.out_of_time(sent=True) from None
+            raise failures.out_of_time(sent=sent) from None
+        finally:
+            if isinstance(body, AsyncPieces):
+                body.close()
         try:
             headers = read_headers(response.headers.raw)
             decode = None if response.is_stream_consumed else decoding(headers)

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import httpx
 
 from hybrid_infer.errors import ClientClosedError
 from hybrid_infer.transport import failures
-from hybrid_infer.transport.base import Headers, Origin, TransportError, WireRequest
+from hybrid_infer.transport.base import Headers, Origin, TransportError, WireRequest, header
+from hybrid_infer.transport.bodies import Pieces
 from hybrid_infer.transport.encoding import Decode, asked, decoding, read_headers, written
 from hybrid_infer.transport.environment import Limits, Proxy
 from hybrid_infer.transport.underway import Underway
+
+if TYPE_CHECKING:
+    from hybrid_infer.transport.bodies_async import AsyncPieces
 
 _TOO_SHORT = 0.05
 """Seconds. A wait cannot be cut short once the request is out, so one for less than this is not begun."""
@@ -25,7 +29,11 @@ class InjectedTransport:
 
     Each single wait is at most as long as what was left when the request was sent, and `until` is checked
     between reads. So a server that drips its head byte by byte outlives `until`, and so does one that falls
-    silent in the body. Where no `http_client=` is given the deadline is exact.
+    silent in the body. A streamed body looks at `until` before each piece; a server that stops reading it is
+    left no later than after as long again. Where no `http_client=` is given the deadline is exact.
+
+    A server that refuses a streamed body before it has all of it is heard once it closes the connection,
+    where the system still has its answer by then; else that is a lost connection.
     """
 
     name = "httpx"
@@ -42,6 +50,7 @@ class InjectedTransport:
 
         Raises:
             TransportError, TransportTimeout: there is no response.
+            UploadError: a streamed body cannot be read as it was announced.
             ClientClosedError: after `aclose`, or the user closed the client.
         """
         if self._closed:
@@ -54,12 +63,21 @@ class InjectedTransport:
             raise failures.out_of_time(sent=False)
         connect = request.connect_within(self._limits.connect_timeout)
         waits = httpx.Timeout(left, connect=min(left, connect))
+
+        def before() -> None:
+            if self._clock() >= until:
+                raise failures.out_of_time(sent=True)
+
+        body = request.body if isinstance(request.body, bytes) else Pieces(request.body, before)
         try:
             response = self._client.send(
-                wire_request(self._client, request, waits), stream=True, follow_redirects=False
+                wire_request(self._client, request, body, waits), stream=True, follow_redirects=False
             )
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise self._explained(error, request.origin, until, connect) from None
+        finally:
+            if isinstance(body, Pieces):
+                body.close()
         try:
             headers = read_headers(response.headers.raw)
             decode = None if response.is_stream_consumed else decoding(headers)
@@ -163,12 +181,17 @@ class InjectedResponse:
         self.abandon()
 
 
-def wire_request(client: Any, request: WireRequest, waits: httpx.Timeout) -> httpx.Request:
+def wire_request(
+    client: Any, request: WireRequest, body: bytes | Pieces | AsyncPieces, waits: httpx.Timeout
+) -> httpx.Request:
+    headers = asked(request.headers)
+    if not isinstance(body, bytes) and header(headers, "content-length") is None:
+        headers.append(("content-length", str(request.length)))
     wire: httpx.Request = client.build_request(
         request.method,
         f"{request.origin}{request.path}",
-        headers=written(asked(request.headers)),
-        content=request.body or None,
+        headers=written(headers),
+        content=body or None,
         timeout=waits,
     )
     return wire

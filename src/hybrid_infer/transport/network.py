@@ -20,6 +20,8 @@ _SLICE = 65_536
 """Bytes given to the socket at one time."""
 _LONGEST = 86_400.0 * 7
 """Seconds; sockets take no more than 24 days, and no infinity."""
+_STATUS = len("HTTP/1.1 200")
+"""Bytes of an answer that tell whether the server still wants the body."""
 _HEAD = 16_384
 """Bytes a proxy may use to answer CONNECT."""
 
@@ -33,7 +35,7 @@ class Turn:
     the thread notes the turn it takes before it goes in, and the sockets look here.
     """
 
-    __slots__ = ("_connect_by", "clock", "connect_timeout", "origin", "proxy", "sent", "until")
+    __slots__ = ("_connect_by", "clock", "connect_timeout", "origin", "proxy", "sent", "until", "uploads")
 
     def __init__(
         self,
@@ -50,6 +52,7 @@ class Turn:
         self.origin = origin
         self.proxy = proxy
         self.sent = False
+        self.uploads = False
         self._connect_by: float | None = None
 
     def take(self, until: float) -> None:
@@ -83,6 +86,15 @@ class Turn:
         """The connection is open: what is written now is the request."""
         self._connect_by = None
 
+    def upload(self) -> None:
+        """The next piece of a streamed body is about to be read and written.
+
+        Raises:
+            TransportTimeout: no time is left for it.
+        """
+        self.uploads = True
+        self.left()
+
     def written(self) -> None:
         self.sent = self.sent or self._connect_by is None
 
@@ -97,9 +109,14 @@ class DeadlineStream(httpcore.NetworkStream):
 
     def __init__(self, connection: socket.socket) -> None:
         self._socket = connection
+        self._ahead = b""
+        """What came while a body was sent."""
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
         turn = _turn()
+        if self._ahead:
+            data, self._ahead = self._ahead[:max_bytes], self._ahead[max_bytes:]
+            return data
         self._socket.settimeout(turn.left())
         try:
             return self._socket.recv(max_bytes)
@@ -112,6 +129,9 @@ class DeadlineStream(httpcore.NetworkStream):
         turn = _turn()
         turn.written()
         rest = memoryview(buffer)
+        if turn.uploads:
+            self._upload(rest, turn)
+            return
         while rest:
             self._socket.settimeout(turn.left())
             try:
@@ -121,6 +141,46 @@ class DeadlineStream(httpcore.NetworkStream):
             except OSError as error:
                 # httpcore then reads all the same: a server may answer before it took the whole request.
                 raise httpcore.WriteError(error) from error
+
+    def _upload(self, rest: memoryview, turn: Turn) -> None:
+        """Write a piece of a streamed body, and stop where the server refuses the rest (RFC 9112, 9.5).
+
+        httpcore then reads the answer, and closes the connection after it.
+        """
+        if _ready(self._socket, 0, reading=True, writing=False)[0]:
+            self._listen()
+        while rest:
+            self._socket.settimeout(0)
+            try:
+                rest = rest[self._socket.send(rest[:_SLICE]) :]
+                turn.left()
+                continue
+            except (BlockingIOError, ssl.SSLWantWriteError, ssl.SSLWantReadError):
+                pass
+            except OSError as error:
+                raise httpcore.WriteError(error) from error
+            heard = len(self._ahead) >= _STATUS  # an answer that lets the body go on can wait
+            readable, writable = _ready(self._socket, turn.left(), reading=not heard, writing=True)
+            if readable:
+                self._listen()
+            elif not writable:
+                raise turn.over()
+
+    def _listen(self) -> None:
+        """Take what has come; over TLS that may be nothing for us, such as a new session ticket."""
+        if len(self._ahead) >= _STATUS:
+            return
+        self._socket.settimeout(0)
+        try:
+            data = self._socket.recv(_SLICE)
+        except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
+            return
+        except OSError as error:
+            raise httpcore.WriteError(error) from error
+        self._ahead += data
+        status = self._ahead[_STATUS - 3 : _STATUS]
+        if not data or (len(status) == 3 and not status.startswith((b"1", b"2"))):
+            raise httpcore.WriteError("the server does not take the rest of the request")
 
     def start_tls(
         self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
@@ -154,7 +214,7 @@ class DeadlineStream(httpcore.NetworkStream):
 
     def get_extra_info(self, info: str) -> Any:
         if info == "is_readable":
-            return _readable(self._socket)
+            return bool(self._ahead) or _readable(self._socket)
         if info == "ssl_object":
             return self._socket if isinstance(self._socket, ssl.SSLSocket) else None
         return self._socket if info == "socket" else None
@@ -264,11 +324,23 @@ def _tunnel(stream: DeadlineStream, proxy: Proxy, origin: Origin) -> None:
 
 def _readable(connection: socket.socket) -> bool:
     """Whether something has come, or the end: an idle connection where it has cannot be used again."""
+    return _ready(connection, 0, reading=True, writing=False)[0]
+
+
+def _ready(connection: socket.socket, seconds: float, *, reading: bool, writing: bool) -> tuple[bool, bool]:
+    """Whether it can be read and written without a wait, as soon as one of what is asked for can.
+
+    A connection that broke, or that was closed here, can be both.
+    """
     number = connection.fileno()
     if number < 0:
-        return True
+        return True, True
     if not hasattr(select, "poll"):
-        return bool(select.select([number], [], [], 0)[0])
+        readers, writers = [number] if reading else [], [number] if writing else []
+        readable, writable, _ = select.select(readers, writers, [], seconds)
+        return bool(readable), bool(writable)
     poll = select.poll()
-    poll.register(number, select.POLLIN)
-    return bool(poll.poll(0))
+    poll.register(number, (select.POLLIN if reading else 0) | (select.POLLOUT if writing else 0))
+    found = dict(poll.poll(seconds * 1000)).get(number, 0)
+    broken = found & (select.POLLERR | select.POLLHUP | select.POLLNVAL)
+    return bool(found & select.POLLIN or broken), bool(found & select.POLLOUT or broken)

@@ -1,0 +1,164 @@
+"""`client.functions`: deployed Modal functions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, Self
+
+from hybrid_infer.calls.ask import merged
+from hybrid_infer.calls.functions import FunctionReply
+from hybrid_infer.calls.hybrid import Hybrid
+from hybrid_infer.calls.requests import function_call, input_rows, spawned_call
+from hybrid_infer.layers.exchange.functions_map import Mapped
+from hybrid_infer.resources.base import Resource
+from hybrid_infer.runtime.step import step
+from hybrid_infer.streams import Stream
+
+CONCURRENCY = 16
+"""Calls of a `map` that run at a time, unless it says otherwise."""
+
+
+class Functions(Resource):
+    """`client.functions`
+
+    A function is named ``"app/function"`` or ``"app/Class.method"``, or by a model of the configuration that is
+    one. All arguments after the name are the function's own; how a call is made (`timeout`, `purpose`, …) is
+    said by `client.with_options(timeout=60).functions`. A call is not repeated once it went out, unless
+    ``idempotent=True`` says that it may be.
+    """
+
+    def call(self, function: str, /, *args: Any, **kwargs: Any) -> FunctionReply[Any]:
+        """Call a function and wait for what it returns: its `value`, beside `hybrid`.
+
+        When the call's time is over, or it is cancelled, the input is cancelled at Modal.
+
+        Raises:
+            RemoteFunctionError: the function raised; the exception is its `remote`.
+            InvalidCallError: the name is none, or the function is a generator.
+            APIError: the call went out, or tried to, and did not end well.
+        """
+        reply: FunctionReply[Any] = self._answer(function_call(self._defaults, function, args, kwargs))
+        return reply
+
+    def stream(self, function: str, /, *args: Any, **kwargs: Any) -> FunctionStream:
+        """What a generator function yields, one by one; raises as `call`.
+
+        Modal has no way to cancel a generator: it goes on to its end, and is billed (see `hybrid.warnings`).
+        """
+        call = function_call(self._defaults, function, args, kwargs, stream=True)
+        return FunctionStream(call, step(self._core.run(call)))
+
+    def map(
+        self,
+        function: str,
+        /,
+        *inputs: Iterable[Any],
+        kwargs: Mapping[str, Any] | None = None,
+        concurrency: int = CONCURRENCY,
+    ) -> FunctionMap:
+        """A call for each input, several at a time; the replies come in the order of the inputs.
+
+        Args:
+            inputs: one iterable for each positional argument; the shortest ends it.
+            kwargs: keyword arguments of every call.
+            concurrency: calls at a time.
+        """
+        core, defaults = self._core, self._defaults
+
+        async def one(args: tuple[Any, ...]) -> FunctionReply[Any]:
+            reply: FunctionReply[Any] = (
+                await core.run(function_call(defaults, function, args, kwargs or {}))
+            ).value
+            return reply
+
+        rows = input_rows(inputs, concurrency)
+        return FunctionMap(Mapped(core.runtime, rows, one, concurrency=concurrency))
+
+    def spawn(self, function: str, /, *args: Any, **kwargs: Any) -> SpawnedFunction:
+        """Hand a call over to Modal and do not wait for it; raises as `call`.
+
+        What it costs is known where it is waited for, as far as it is.
+        """
+        call = function_call(self._defaults, function, args, kwargs, operation="functions.spawn")
+        reply: FunctionReply[str] = self._answer(call)
+        return SpawnedFunction(self, function, reply.value, reply.hybrid)
+
+    def spawned(self, function: str, id: str) -> SpawnedFunction:
+        """The handle of a call that was spawned earlier, maybe by another process."""
+        return SpawnedFunction(self, function, id)
+
+
+class SpawnedFunction:
+    """A call that runs by itself.
+
+    Attributes:
+        function: its name, as it was given.
+        id: Modal's id of the call (``fc-…``).
+        hybrid: of handing it over; None for a handle made from an id.
+    """
+
+    def __init__(self, functions: Functions, function: str, id: str, hybrid: Hybrid | None = None) -> None:
+        self._functions = functions
+        self.function, self.id, self.hybrid = function, id, hybrid
+
+    def get(self, timeout: float | None = None) -> FunctionReply[Any]:
+        """Wait for what it returns; may be asked again, as long as Modal keeps it.
+
+        Args:
+            timeout: seconds; None leaves it to the client.
+
+        Raises:
+            DeadlineExceededError: it is not ready. It goes on.
+            RemoteFunctionError: the function raised.
+        """
+        reply: FunctionReply[Any] = self._ask("functions.get", timeout)
+        return reply
+
+    def cancel(self) -> None:
+        """Stop it: what runs is interrupted, what waits never runs."""
+        self._ask("functions.cancel", None)
+
+    def _ask(self, operation: Any, timeout: float | None) -> Any:
+        defaults = merged(self._functions._defaults, {"timeout": timeout})
+        return self._functions._answer(spawned_call(operation, defaults, self.function, self.id))
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.function} {self.id}>"
+
+
+class FunctionStream(Stream[Any, FunctionReply[list[Any]]]):
+    """What a generator function yields, one by one. See `Stream`."""
+
+    def __next__(self) -> Any:
+        return super().__next__().value
+
+    def _told(self, whole: Any) -> FunctionReply[list[Any]]:
+        return FunctionReply(value=whole, hybrid=self.hybrid)
+
+
+class FunctionMap:
+    """The replies of a `map`, in the order of its inputs. One that failed raises in its turn; go on after it."""
+
+    def __init__(self, mapped: Mapped[tuple[Any, ...], FunctionReply[Any]]) -> None:
+        self._mapped = mapped
+
+    def __iter__(self) -> Iterator[FunctionReply[Any]]:
+        return self
+
+    def __next__(self) -> FunctionReply[Any]:
+        found = step(self._mapped.next())
+        if found is None:
+            raise StopIteration
+        return found[0]
+
+    def close(self) -> None:
+        step(self._mapped.aclose())
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __del__(self) -> None:
+        self._mapped.abandon()
