@@ -15,7 +15,7 @@
         │   ├── SaturatedError        the target's limits leave no room in time
         │   ├── CircuitOpenError      the target failed lately, and is left alone for a while
         │   ├── BudgetExceededError   a budget has no room for it
-    │   └── NotAllowedError       the call may not go there
+        │   └── NotAllowedError       the call may not go there
         ├── APIConnectionError        no answer: name, connection, proxy, TLS, or lost underway
         │   ├── APITimeoutError       one attempt took too long
         │   └── DeadlineExceededError the call's own deadline passed

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from hybrid_infer.calls.call import Mode
+from hybrid_infer.calls.operations import OPERATIONS
 from hybrid_infer.cli.config import Config, config_file
 from hybrid_infer.cli.places import current_modes, places
 from hybrid_infer.cli.terminal import AsJson, console, write_json
@@ -32,8 +34,8 @@ def explain(
 ) -> None:
     """Show the settings, and where calls go.
 
-    With each setting stands where it came from; then the place that each model has in each mode, and what a
-    call passes in the current one. Of secrets it shows whether they are set. Nothing is sent.
+    With each setting stands where it came from; then the place that each model has in each mode, what the
+    current one does not offer, and what a call passes there. Of secrets it shows whether they are set. Nothing is sent.
     """
     from hybrid_infer.settings import Settings
 
@@ -63,6 +65,7 @@ def explain(
                     }
                     for place in found
                 ],
+                "operations": {spec.called: spec.modes for spec in OPERATIONS.values()},
                 "description": description,
                 "problem": problem,
             }
@@ -88,9 +91,17 @@ def explain(
         for place in of_model:
             mark = MARKS.get(current.get(place.mode), " ")
             out.print(f"{mark} {place.mode:<21}{place}")
+    out.print(f"\nNot offered in mode {settings.mode}", style="bold")
+    out.print(f"  {', '.join(_not_offered(current)) or 'nothing: it has every operation'}")
     title = "The current mode (*)" if settings.mode != "hybrid" else "Mode hybrid: base (*) and overflow (+)"
     out.print(f"\n{title}", style="bold")
     out.print(description or f"cannot be used yet: {problem}")
+
+
+def _not_offered(current: Mapping[Mode, str]) -> list[str]:
+    """The methods that none of the current modes has."""
+    lacking = (spec.called for spec in OPERATIONS.values() if not any(mode in spec.modes for mode in current))
+    return list(dict.fromkeys(lacking))
 
 
 def _cells(row: Explained) -> tuple[str, str, str]:

@@ -133,6 +133,17 @@ class Simulation:
         except RuntimeError:
             return max(self._threads.now(), self._ended or 0.0)
 
+    def deploy(self, name: str, function: Callable[..., Any], **how: Any) -> None:
+        """Deploy a function on the simulated Modal, in the place of one of that name.
+
+        Args:
+            name: ``"app/function"`` or ``"app/Class.method"``.
+            function: what it does; a generator function is streamed.
+            how: `seconds` that an input takes, its own `timeout`, and the other fields of
+                `simulator.functions.Deployed`.
+        """
+        self._world.functions.deploy(name, function, **how)
+
     def use_faults(self, faults: Faults | None) -> None:
         """From now on these faults and no others."""
         self._world.use_faults(faults)
