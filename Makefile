@@ -3,6 +3,7 @@
 #   make test      the tests            (make test ARGS="tests/runtime -k deadline")
 #   make faults    every fault in every case, one table; the last line says how many went wrong
 #   make lint      ruff, mypy, pyright, import contracts, file length
+#   make bench     against other clients, and against their own goals   (make bench ARGS="--quick --case unary")
 #   make docs      the documentation, into site/
 #   make coverage  the tests, with branch coverage
 #   make lock      requirements-dev.txt from pyproject.toml   (make lock ARGS=--upgrade)
@@ -23,6 +24,8 @@ LOCK := requirements-dev.txt
 LOCK_VENV := .venv-lock
 LOCK_EXTRAS := --extra aiohttp --extra cli --extra redis --extra schemas --extra simulator
 
+BENCH_VENV := .venv-bench-
+
 PHOENIX_VENV := .venv-phoenix
 PHOENIX := arize-phoenix==20.26.1
 MLFLOW_VENV := .venv-mlflow
@@ -35,7 +38,7 @@ export NO_MKDOCS_2_WARNING := 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
 
-.PHONY: demo test faults coverage lint docs otel-backends lock clean
+.PHONY: bench demo test faults coverage lint docs otel-backends lock clean
 
 demo: $(DEMO)
 	$(DEMO_VENV)/bin/hybrid-infer demo $(ARGS)
@@ -59,8 +62,29 @@ lint: $(DEV)
 	@awk 'FNR == $(LONGEST) + 1 { print FILENAME ": more than $(LONGEST) lines"; bad = 1 } END { exit bad }' \
 		$$(find src tests examples docs -name '*.py')
 
+# The program asks for the environments that it needs: the targets below.
+bench: $(DEV)
+	@MAKE="$(MAKE)" $(BIN)/python benchmarks/run.py $(ARGS)
+
+# Ours as a user has it, without the tools of development. Its date is that of the newest source.
+$(BENCH_VENV)hybrid-infer/.ready: pyproject.toml README.md LICENSE $(SOURCES)
+	@$(call require_python)
+	test -x $(@D)/bin/pip || $(PYTHON) -m venv $(@D)
+	$(@D)/bin/python -m pip install --quiet '.[aiohttp]'
+	touch $@
+
+# What cannot be installed here is left out of the comparison, and `.missing` says why.
+$(BENCH_VENV)%/.ready: benchmarks/peers/%.txt
+	@$(call require_python)
+	rm -rf $(@D)
+	$(PYTHON) -m venv $(@D)
+	@$(@D)/bin/python -m pip install --quiet --requirement $< 2> $(@D)/.errors \
+		|| { grep -m 1 ERROR $(@D)/.errors > $(@D)/.missing || echo "pip failed" > $(@D)/.missing; }
+	touch $@
+
 docs: $(DEV)
 	$(BIN)/python docs/generate_settings.py --check
+	$(BIN)/python docs/generate_operations.py --check
 	$(BIN)/mkdocs build --strict --quiet
 
 # Each backend in an environment of its own: they pin what we do not.
@@ -102,9 +126,9 @@ lock:
 	@if grep -nE '://|^-' $(LOCK); then echo "$(LOCK) must hold no address and no option"; exit 1; fi
 
 clean:
-	rm -rf $(VENV) $(DEMO_VENV) $(LOCK_VENV) $(PHOENIX_VENV) $(MLFLOW_VENV) build dist site htmlcov .coverage
+	rm -rf $(VENV) $(DEMO_VENV) $(LOCK_VENV) $(PHOENIX_VENV) $(MLFLOW_VENV) $(BENCH_VENV)* build dist site htmlcov .coverage
 	rm -rf .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
-	find src tests examples docs -name __pycache__ -type d -prune -exec rm -rf {} +
+	find src tests examples docs benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
 
 define require_python
 $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \

@@ -21,9 +21,11 @@ from hybrid_infer.transport.bodies import Multipart
 
 TEXTS = st.text(st.characters(codec="utf-8"), max_size=40)
 NAMES = st.text(
-    st.characters(codec="utf-8", exclude_categories=["Cc"], exclude_characters="\\/"), min_size=1, max_size=40
+    st.characters(codec="utf-8", exclude_categories=["Cc"], exclude_characters="\\/;"),
+    min_size=1,
+    max_size=40,
 )
-"""Without backslashes and slashes, of which aiohttp's reader makes something of its own."""
+"""Without backslashes, slashes and semicolons, of which aiohttp's reader makes something of its own."""
 PLAIN_NAMES = st.text(st.characters(codec="ascii", min_codepoint=32, exclude_characters='"\\%'), min_size=1)
 
 

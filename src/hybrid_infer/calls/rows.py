@@ -147,7 +147,9 @@ def call_rows(
         cost.reason if amount is None else None,
         None if cost.priced_at is None else _iso(cost.priced_at),
     )
-    waits = tally.waits and [wait_record(id, n, wait, shift, rate) for n, wait in enumerate(tally.waits)]
+    waits = (
+        [wait_record(id, n, wait, shift, rate) for n, wait in enumerate(tally.waits)] if tally.waits else ()
+    )
     return CallRows(row, kind, tag, tuple(tries), tuple(waits))
 
 
