@@ -44,10 +44,12 @@ class EitherStream:
         return self
 
     async def __anext__(self) -> ChatCompletionChunk:
+        chunk: ChatCompletionChunk
         if isinstance(self.held, AsyncStream):
-            return await self.held.__anext__()
+            chunk = await self.held.__anext__()
+            return chunk
         try:
-            chunk: ChatCompletionChunk = next(self.held)
+            chunk = next(self.held)
         except StopIteration:
             raise StopAsyncIteration from None
         return chunk

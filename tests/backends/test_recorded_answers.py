@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backends.wire_samples import answer, chat, cut, read_all, recording, together
+from backends.wire_samples import answer, chat, chat_decoder, cut, read_all, recording, together
 from hybrid_infer.calls.chat import ChatCompletion
 from hybrid_infer.calls.money import Usage
 from hybrid_infer.calls.reply import Facts
@@ -94,7 +94,7 @@ def check(name: str, completion: ChatCompletion, facts: Facts) -> None:
 
 
 def check_stream(name: str, pieces: list[bytes]) -> int:
-    decoder = together().decoder(chat(stream=True))
+    decoder = chat_decoder()
     chunks = read_all(decoder, pieces)
     decoder.finish()
     final = decoder.final()

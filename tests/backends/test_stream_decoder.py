@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from backends.wire_samples import (
     answer,
     chat,
+    chat_decoder,
     chunk,
     compatible,
     cut,
@@ -38,7 +39,7 @@ COUNTED = Usage(input_tokens=9, output_tokens=2)
 
 def broken(body: bytes, kind: type[APIError] = StreamError) -> Any:
     """The error that a stream ends in, with the answer as far as it came."""
-    decoder = together().decoder(chat(stream=True))
+    decoder = chat_decoder()
     with pytest.raises(APIError) as caught:
         read_all(decoder, [body])
         decoder.finish()
@@ -102,7 +103,7 @@ def test_cached_and_reasoning_tokens_in_both_places(details: dict[str, Any]) -> 
 
 
 def test_chunks_without_choices_are_passed_on() -> None:
-    decoder = compatible().decoder(chat(stream=True))
+    decoder = chat_decoder(compatible())
     chunks = read_all(decoder, [sse({"id": "c1", "choices": []}, chunk("Hi", "stop"))])
     decoder.finish()
     assert [len(part.choices) for part in chunks] == [0, 1]
@@ -179,10 +180,7 @@ def test_reasoning_under_both_names() -> None:
     ],
 )
 def test_content_is_text_reasoning_or_a_tool_call(sent: dict[str, Any], carries: bool) -> None:
-    assert (
-        together().decoder(chat(stream=True)).carries_content(ChatCompletionChunk.model_validate(sent))
-        is carries
-    )
+    assert chat_decoder().carries_content(ChatCompletionChunk.model_validate(sent)) is carries
 
 
 @pytest.mark.parametrize(
@@ -190,7 +188,7 @@ def test_content_is_text_reasoning_or_a_tool_call(sent: dict[str, Any], carries:
     [": ping\n\n", "data:\n\n", "data: \n\n", 'event: ping\ndata: {"type": "ping"}\n\n', "event: x\n\n"],
 )
 def test_signs_of_life_are_no_chunks(sign_of_life: str) -> None:
-    decoder = together().decoder(chat(stream=True))
+    decoder = chat_decoder()
     chunks = read_all(decoder, [sse(sign_of_life, chunk("Hi"), sign_of_life, chunk("!", "stop"))])
     assert [part.choices[0].delta.content for part in chunks] == ["Hi", "!"]
 
@@ -240,7 +238,7 @@ def test_one_finished_choice_of_two_is_cut_short() -> None:
 
 
 def test_a_cut_stream_has_an_estimate_of_what_it_used() -> None:
-    decoder = together().decoder(chat(stream=True))
+    decoder = chat_decoder()
     read_all(decoder, [sse(chunk("12345678"), done=False)])
     with pytest.raises(StreamError):
         decoder.finish()
@@ -330,7 +328,7 @@ def test_an_error_before_any_content_is_billed_as_its_class_says() -> None:
 
 
 def test_the_partial_answer_is_there_at_any_moment() -> None:
-    decoder = modal().decoder(chat(stream=True))
+    decoder = chat_decoder(modal())
     assert decoder.partial() is None
     read_all(decoder, [sse(chunk("Hel"), done=False)])
     assert decoder.partial() == decoder.final()
@@ -371,7 +369,7 @@ def test_any_texts_come_back_whole_however_the_bytes_are_cut(
     content: list[str], reasoning: list[str], data: st.DataObject
 ) -> None:
     body = sse(*(chunk(reasoning=text) for text in reasoning), *map(chunk, content), chunk("", "stop"))
-    decoder = compatible().decoder(chat(stream=True))
+    decoder = chat_decoder(compatible())
     read_all(decoder, data.draw(cut(body)))
     decoder.finish()
     final = decoder.final()

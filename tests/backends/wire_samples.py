@@ -104,11 +104,18 @@ def read_all(decoder: ChatDecoder, pieces: Iterable[bytes]) -> list[ChatCompleti
     return [chunk for event in events if (chunk := decoder.read(event)) is not None]
 
 
+def chat_decoder(backend: OpenAIBackend | None = None, call: Call | None = None) -> ChatDecoder:
+    """A decoder of chat."""
+    decoder = (backend or together()).decoder(call or chat(stream=True))
+    assert isinstance(decoder, ChatDecoder)
+    return decoder
+
+
 def streamed(
     body: bytes, backend: OpenAIBackend | None = None, call: Call | None = None
 ) -> tuple[ChatDecoder, ChatCompletion]:
     """A decoder that has read a stream to its proper end, and the answer."""
-    decoder = (backend or together()).decoder(call or chat(stream=True))
+    decoder = chat_decoder(backend, call)
     read_all(decoder, [body])
     decoder.finish()
     final = decoder.final()

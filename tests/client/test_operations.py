@@ -14,7 +14,8 @@ from hybrid_infer import MODES, FunctionCrashedError, UnsupportedOperationError
 from hybrid_infer.calls.call import Mode
 from hybrid_infer.calls.operations import OPERATIONS, Operation
 
-LINE = b'{"custom_id": "1", "body": {"model": "Qwen/Qwen3.5-9B", "messages": [{"role": "user", "content": "Hi"}]}}\n'
+ASK = b'{"model": "Qwen/Qwen3.5-9B", "messages": [{"role": "user", "content": "Hi"}]}'
+LINE = b'{"custom_id": "1", "body": %b}\n' % ASK
 
 
 def sound(seconds: float = 1.0) -> bytes:

@@ -6,20 +6,15 @@ import inspect
 import json
 from typing import Any
 
-import httpx
-import together
-from together._base_client import get_platform
-
 from hybrid_infer.endpoints.together import TogetherEndpoint
 from hybrid_infer.endpoints.together_control import Creation
 from hybrid_infer.runtime.base import Runtime
 from hybrid_infer.runtime.tasks import TaskRuntime
 from hybrid_infer.runtime.virtual import VirtualThreads
 from hybrid_infer.simulator.exchange import Exchange, Request
-from hybrid_infer.simulator.httpx_door import AsyncDoor, BlockingDoor
+from hybrid_infer.simulator.httpx_door import together_package
 from hybrid_infer.simulator.world import World
 
-ADDRESS = "https://api.together.ai"
 BEARER = {"authorization": "Bearer key"}
 MODEL = "simulated/assistant"
 WEIGHTS = Creation(weights="Qwen/Qwen3.5-9B", gpu="H100")
@@ -41,15 +36,7 @@ class Cloud:
 
     def connect(self) -> Any:
         """A client of the package, unchanged, whose requests end in the world."""
-        made: Any
-        if self.blocking:
-            door = httpx.Client(transport=BlockingDoor(self.world, self.runtime))
-            made = together.Together(api_key="key", base_url=ADDRESS, max_retries=0, http_client=door)
-        else:
-            line = httpx.AsyncClient(transport=AsyncDoor(self.world, self.runtime))
-            made = together.AsyncTogether(api_key="key", base_url=ADDRESS, max_retries=0, http_client=line)
-            # The package asks for this in a thread, before the first request; virtual time waits for none.
-            made._platform = get_platform()
+        made = together_package(self.world, runtime=self.runtime, blocking=self.blocking)
         self.clients.append(made)
         return made
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -82,6 +83,12 @@ def test_without_the_package_it_is_said_how_to_get_it(monkeypatch: pytest.Monkey
     monkeypatch.setitem(sys.modules, "together", None)
     with pytest.raises(ConfigurationError, match=r"pip install 'hybrid-infer\[together\]'"):
         together_client(base_url="https://api.together.ai", api_key=KEY, blocking=True)
+
+
+def test_the_package_is_loaded_by_the_first_client_only() -> None:
+    code = "import hybrid_infer.endpoints.together, sys; print(*{'together', 'httpx'} & {*sys.modules})"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd="/")
+    assert done.stdout.strip() == ""
 
 
 async def test_a_redirect_is_an_error_and_gets_no_key(colour: str) -> None:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 from decimal import Decimal
+from functools import partial
 
 import pytest
 
 from endpoints.cloud import MODEL, WEIGHTS, Cloud
 from hybrid_infer.endpoints.state import EndpointAction, EndpointChange, EndpointEvent
+from hybrid_infer.runtime.step import step
+from hybrid_infer.runtime.virtual import VirtualThreads
 from hybrid_infer.simulator.control_plane.plan import ControlPlan
 from hybrid_infer.simulator.dedicated import EndpointPlan
 
@@ -91,6 +95,18 @@ async def test_a_lower_minimum_keeps_the_upper_bound_and_waits_for_nothing(colou
     state = await endpoint.set_minimum(1)
     assert (state.minimum, state.maximum, cloud.runtime.now()) == (1, 3, before)
     assert await endpoint.minimum() == 1
+
+
+async def test_a_minimum_makes_what_is_absent_and_zero_makes_nothing(colour: str) -> None:
+    """It is routed too, and comes up while nobody waits."""
+    cloud = Cloud(colour, control=NONE)
+    endpoint = cloud.endpoint(creation=WEIGHTS)
+    assert (await endpoint.set_minimum(0)).life == "absent"
+    state = await endpoint.set_minimum(2)
+    assert (state.life, state.minimum, state.routed, cloud.runtime.now()) == ("warming", 2, True, 0.0)
+    await cloud.runtime.sleep(400.0)
+    assert (await endpoint.state()).replicas.ready == 2
+    assert cloud.ask() == 200
 
 
 async def test_stopped_it_costs_nothing_and_comes_back_routed(colour: str) -> None:
@@ -214,3 +230,16 @@ async def test_one_deployment_of_several_can_be_meant(colour: str) -> None:
     await pinned.delete()
     assert (await cloud.endpoint().state()).life == "warm"
     assert math.isclose(cloud.world.invoice(cloud.runtime.now()).dedicated[0].seconds, cloud.runtime.now())
+
+
+@pytest.mark.parametrize("lag", [0.0, 8.0])
+async def test_two_processes_that_make_the_same_endpoint_share_it(colour: str, lag: float) -> None:
+    """Names are given once: the second finds what the first made, and both are told when it is warm."""
+    cloud = Cloud(colour, control=ControlPlan(found=False, lag=lag))
+    both = [cloud.endpoint(creation=WEIGHTS) for _ in range(2)]
+    if isinstance(cloud.runtime, VirtualThreads):
+        states = cloud.runtime.run(*[partial(step, endpoint.warm()) for endpoint in both])
+    else:
+        states = await asyncio.gather(*[endpoint.warm() for endpoint in both])
+    assert [state.life for state in states] == ["warm", "warm"]
+    assert len(cloud.world.invoice(cloud.runtime.now()).dedicated) == 1

@@ -61,6 +61,15 @@ async def test_no_gpus_are_waited_for_and_then_said(colour: str) -> None:
     assert (await endpoint.stop()).life == "cold"
 
 
+async def test_where_there_is_room_is_said(colour: str) -> None:
+    """Of the instance types that Together lists, those on which more replicas fit."""
+    plan = EndpointPlan(no_gpus_until=math.inf, no_gpus_of="H100")
+    cloud = Cloud(colour, dedicated="stopped", endpoint=plan)
+    with pytest.raises(CapacityError, match=r"with room at the moment: 1xnvidia-h200-141gb, 2x") as caught:
+        await cloud.endpoint(capacity_wait=20.0).warm()
+    assert "h100" not in str(caught.value.hint)
+
+
 async def test_gpus_that_come_back_in_time_are_taken(colour: str) -> None:
     cloud = Cloud(colour, dedicated="stopped", endpoint=EndpointPlan(no_gpus_until=500.0))
     assert (await cloud.endpoint().warm()).life == "warm"
@@ -68,11 +77,16 @@ async def test_gpus_that_come_back_in_time_are_taken(colour: str) -> None:
 
 
 async def test_a_failure_is_final_and_has_the_providers_words(colour: str) -> None:
-    plan = EndpointPlan(fails_after=90.0, fails_with="Startup stalled: CUDA out of memory")
+    """Those of its state, and the end of the engine's log in its events."""
+    plan = EndpointPlan(
+        fails_after=90.0, fails_with="Startup stalled", fails_log="OutOfMemoryError: CUDA out of memory"
+    )
     cloud = Cloud(colour, dedicated="stopped", endpoint=plan)
     endpoint = cloud.endpoint()
     for _ in range(2):
-        with pytest.raises(EndpointFailedError, match="CUDA out of memory") as caught:
+        with pytest.raises(
+            EndpointFailedError, match="FAILED: Startup stalled: OutOfMemoryError: CUDA out of memory"
+        ) as caught:
             await endpoint.warm()
         assert not caught.value.retryable
     assert (await endpoint.state()).life == "failed"

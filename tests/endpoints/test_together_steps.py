@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hybrid_infer.endpoints.together_memory import Memory
+from hybrid_infer.endpoints.together_memory import LATE, Memory
 from hybrid_infer.endpoints.together_steps import (
     MOST_SCALES,
     DeleteDeployment,
@@ -23,6 +23,7 @@ from hybrid_infer.endpoints.together_steps import (
     next_step,
 )
 from hybrid_infer.endpoints.together_view import Deployment, View
+from hybrid_infer.runtime.base import new_guard
 
 STATES = ["PROVISIONING", "SCALING", "READY", "DEGRADED", "STOPPING", "STOPPED", "FAILED", "UNKNOWN"]
 IDS = ["dep_a", "dep_b", "dep_c"]
@@ -153,32 +154,35 @@ def test_traffic_says_which_deployment_is_meant() -> None:
 
 def test_a_read_from_before_a_write_is_not_believed() -> None:
     """Until it shows another etag; what was deleted stays away, what was made is there."""
-    memory = Memory()
+    memory = Memory(new_guard())
     before, after = deployment(etag="1"), deployment(etag="2", low=2, high=2)
     memory.wrote(before, after)
-    assert memory.deployments((before,)) == (after,)
+    assert memory.deployments((before,), 0.0) == (after,)
     newer = deployment(etag="3", low=3, high=3)
-    assert memory.deployments((newer,)) == (newer,)
-    assert memory.deployments(()) == ()
+    assert memory.deployments((newer,), 0.0) == (newer,)
+    assert memory.deployments((), 0.0) == ()
     made = deployment("dep_b")
-    memory.made(made)
-    assert memory.deployments(()) == (made,)
-    assert memory.deployments((made,)) == (made,)
-    assert memory.deployments(()) == ()  # it had been seen, so somebody else deleted it
+    memory.made(made, 0.0)
+    assert memory.deployments((), 0.0) == (made,)
+    ready = deployment("dep_b", ready=2)
+    assert memory.deployments((ready,), 1.0) == (ready,)
+    assert memory.deployments((), 2.0) == (made,)  # reads may go back
+    assert memory.deployments((), LATE) == ()  # somebody else deleted it
     memory.deleted("dep_a")
-    assert memory.deployments((newer,)) == ()
+    assert memory.deployments((newer,), LATE) == ()
 
 
 def test_the_same_for_the_endpoint() -> None:
-    memory = Memory()
-    assert memory.endpoint(None) is None
+    memory = Memory(new_guard())
+    assert memory.endpoint(None, 0.0) is None
     made = view(etag="1")
-    memory.made(made)
-    assert memory.endpoint(None) == made
-    assert memory.endpoint(made) == made
-    assert memory.endpoint(None) is None
+    memory.made(made, 0.0)
+    assert memory.endpoint(None, 1.0) == made
+    assert memory.endpoint(made, 1.0) == made
+    assert memory.endpoint(None, LATE) is None
     routed = view(etag="2", weights={"dep_a": 1.0})
     memory.wrote(made, routed)
-    assert memory.endpoint(made) == routed
+    assert memory.endpoint(made, LATE) == routed
     memory.deleted("ep_1")
-    assert memory.endpoint(routed) is None
+    assert memory.endpoint(routed, LATE) is None
+    assert memory.endpoint(None, 1.0) is None

@@ -53,7 +53,7 @@ async def ask(client: AsyncClient, question: str) -> str:
     return reply.choices[0].message.content or ""
 
 
-async def begin(client: AsyncClient, question: str) -> AsyncStream:
+async def begin(client: AsyncClient, question: str) -> AsyncStream[Any, Any]:
     messages = [{"role": "user", "content": question}]
     return await client.chat.completions.create(messages=messages, stream=True)
 
@@ -101,7 +101,7 @@ def test_after_the_loop_closed_the_client_works_in_the_next(serve: Serve, settin
     """Whatever was underway when it closed: calls, calls in the queue, a stream half way."""
     server = serve(unhurried)
     client = at(server, **settings)
-    kept: list[AsyncStream] = []
+    kept: list[AsyncStream[Any, Any]] = []
 
     async def unfinished() -> None:
         kept.append(await begin(client, "one two three"))

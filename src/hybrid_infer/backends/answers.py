@@ -140,14 +140,19 @@ def _drawn(call: Call, images: Images) -> Usage | None:
     1024 by 1024 is what Together makes then (docs, images, 2026-10).
     """
     body = {**call.body, **(call.extra_body or {})}
-    width, height, steps = body.get("width"), body.get("height"), body.get("steps")
+    width: Any = body.get("width")
+    height: Any = body.get("height")
+    steps: Any = body.get("steps")
     size = _SIZE.fullmatch(str(body.get("size")))
     if size is not None:
         width, height = int(size[1]), int(size[2])
-    said = type(width) is int and type(height) is int
-    pixels = width * height if said else _USUAL_SIDE**2
+    pixels, said = _USUAL_SIDE**2, False
+    if isinstance(width, int) and isinstance(height, int):
+        pixels, said = width * height, True
     return Usage(
-        pixels=pixels * len(images.data), steps=steps if type(steps) is int else None, estimated=not said
+        pixels=pixels * len(images.data),
+        steps=steps if isinstance(steps, int) else None,
+        estimated=not said,
     )
 
 

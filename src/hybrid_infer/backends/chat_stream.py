@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, ClassVar, Protocol
 
 from pydantic import ValidationError
@@ -64,9 +64,6 @@ class ChoicesDecoder:
     chunk: ClassVar[type[Any]]
     """What an event is read as."""
 
-    part: ClassVar[Callable[[], Part]]
-    """A choice of which nothing has come yet."""
-
     answer: ClassVar[type[Any]]
     """What the whole is."""
 
@@ -123,6 +120,10 @@ class ChoicesDecoder:
         """Whether the chunk holds something that the model wrote."""
         raise NotImplementedError
 
+    def new_part(self) -> Part:
+        """A choice of which nothing has come yet."""
+        raise NotImplementedError
+
     def estimate(self, characters: int) -> Usage:
         """Usage of an answer of so many characters that states none."""
         raise NotImplementedError
@@ -176,7 +177,7 @@ class ChoicesDecoder:
         for choice in chunk.choices:
             partial = self._choices.get(choice.index)
             if partial is None:
-                partial = self._choices[choice.index] = type(self).part()
+                partial = self._choices[choice.index] = self.new_part()
             partial.add(choice)
             if choice.finish_reason is not None:
                 ends = (self._choices[index].finish_reason for index in sorted(self._choices))
@@ -252,7 +253,6 @@ class ChatDecoder(ChoicesDecoder):
     """Reads a chat completion."""
 
     chunk = ChatCompletionChunk
-    part = PartialChoice
     answer = ChatCompletion
     marks = (b'"choices"', b'"delta"', b'"content"', b'"tool_calls"', b'"chat.completion')
 
@@ -262,6 +262,9 @@ class ChatDecoder(ChoicesDecoder):
             delta.content or delta.reasoning or delta.reasoning_content or delta.refusal or delta.tool_calls
             for delta in (choice.delta for choice in chunk.choices)
         )
+
+    def new_part(self) -> PartialChoice:
+        return PartialChoice()
 
     def estimate(self, characters: int) -> Usage:
         return estimated_usage(self._call, characters)

@@ -94,7 +94,7 @@ class FunctionErrors:
         if cause == "argument":
             return InvalidCallError(f"{what}: an argument cannot be sent: {said}")
         error = _KINDS[cause](
-            _message(failure, what, said),
+            _message(failure, said),
             hint=_HINTS.get(cause),
             code=None if cause in ("remote", "connection", "closed") else f"modal_{cause}",
             request_id=failure.call_id,
@@ -119,17 +119,16 @@ class FunctionErrors:
         return outcome.verdict
 
 
-def _message(failure: FunctionFailure, what: str, said: str) -> str:
+def _message(failure: FunctionFailure, said: str) -> str:
+    """What happened; the function's name stands before it, as the place where it did."""
     if failure.cause == "remote":
         kind = type(failure.remote).__name__
-        return f"{what} raised {kind}: {said}" if said else f"{what} raised {kind}"
-    if failure.cause == "not_found":
-        return f"{what} was not found: {said}"
+        return f"the function raised {kind}: {said}" if said else f"the function raised {kind}"
     if failure.cause == "connection" and failure.stage == "connect":
         return f"cannot connect to Modal: {said}"
     if failure.cause == "result":
-        return f"what {what} returned cannot be read here: {said}"
-    return f"{what}: {said}"
+        return f"what the function returned cannot be read here: {said}"
+    return said
 
 
 def _billed(failure: FunctionFailure) -> bool | None:

@@ -64,13 +64,15 @@ class CompletionDecoder(ChoicesDecoder):
     """Reads a text completion. Together may put the finish reason beside the choices (`CompletionChunk`)."""
 
     chunk = CompletionChunk
-    part = PartialText
     answer = Completion
     marks = (b'"choices"', b'"text"', b'"text.completion', b'"completion.chunk')
 
     def carries_content(self, chunk: CompletionChunk) -> bool:
         """Whether the chunk holds text."""
         return any(choice.text for choice in chunk.choices)
+
+    def new_part(self) -> PartialText:
+        return PartialText()
 
     def estimate(self, characters: int) -> Usage:
         return estimated_completion(self._call, characters)

@@ -2,16 +2,38 @@
 
 from __future__ import annotations
 
-from typing import Annotated, TypedDict
+from array import array
+from base64 import b64decode
+from sys import byteorder
+from typing import TYPE_CHECKING, Annotated, TypedDict
+
+from pydantic import AfterValidator, Field
 
 from hybrid_infer.calls.wire import Answer, CompletionUsage, Index, NullAs, Wire
 
 
+def _unpacked(vector: list[float] | str) -> list[float]:
+    """Base64 holds little-endian float32 (OpenAI, `encoding_format`)."""
+    if not isinstance(vector, str):
+        return vector
+    numbers = array("f", b64decode(vector, validate=True))
+    if byteorder == "big":
+        numbers.byteswap()
+    return numbers.tolist()
+
+
+if TYPE_CHECKING:
+    Vector = list[float]
+else:
+    # Numbers are read without Python; only what came as base64 passes through it.
+    Vector = Annotated[list[float] | str, Field(union_mode="left_to_right"), AfterValidator(_unpacked)]
+
+
 class Embedding(Wire):
-    """The vector of one input; base64 of little-endian float32 where the call asked for that."""
+    """The vector of one input, as numbers even where they travel as base64 (``encoding_format="base64"``)."""
 
     index: Index = 0
-    embedding: list[float] | str
+    embedding: Vector
     object: Annotated[str, NullAs(lambda: "embedding")] = "embedding"
 
 

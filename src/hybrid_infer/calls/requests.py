@@ -148,7 +148,7 @@ def named_call(operation: Operation, defaults: Given, id: str, given: Given) -> 
     return make_call(operation, defaults, {}, given, path=path)
 
 
-def request_call(method: Method, defaults: Given, path: str, body: Given | None, given: Given) -> Call:
+def request_call(method: Method, defaults: Given, path: object, body: object, given: Given) -> Call:
     """For `client.post` and `client.get`.
 
     Raises:
@@ -166,7 +166,8 @@ def request_call(method: Method, defaults: Given, path: str, body: Given | None,
         raise InvalidCallError(f"{', '.join(unknown)}: fields of the request belong into its body")
     if method == "GET":
         given = {"idempotent": True, **given}
-    return make_call("request", defaults, dict(body or {}), given, method=method, path=path)
+    fields = dict(cast("Mapping[str, Any]", body or {}))
+    return make_call("request", defaults, fields, given, method=method, path=path)
 
 
 def function_call(
@@ -189,7 +190,7 @@ def spawned_call(operation: Operation, defaults: Given, function: str, id: str) 
     return make_call(operation, defaults, body, {})
 
 
-def input_rows(inputs: Sequence[Iterable[Any]], concurrency: int) -> Iterator[tuple[Any, ...]]:
+def input_rows(inputs: Sequence[object], concurrency: int) -> Iterator[tuple[Any, ...]]:
     """The positional arguments of each call of a `map`.
 
     Raises:
@@ -204,7 +205,7 @@ def input_rows(inputs: Sequence[Iterable[Any]], concurrency: int) -> Iterator[tu
             raise InvalidCallError(
                 f"map: argument {position} is a {type(one).__name__}: give an iterable of inputs"
             )
-    return zip(*inputs, strict=False)
+    return zip(*cast("Sequence[Iterable[Any]]", inputs), strict=False)
 
 
 def _text(name: str, value: object) -> str:
@@ -216,7 +217,7 @@ def _text(name: str, value: object) -> str:
 def _list(name: str, value: object) -> list[Any]:
     if isinstance(value, str | bytes | Mapping) or not isinstance(value, Iterable):
         raise InvalidCallError(f"{name}: must be a list, it is {_shown(value)}")
-    found = list(cast("Iterable[Any]", value))
+    found: list[Any] = [*value]
     if not found:
         raise InvalidCallError(f"{name}: the list is empty")
     return found

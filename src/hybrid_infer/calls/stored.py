@@ -144,7 +144,6 @@ class BatchOptions(TypedDict, total=False):
 
     completion_window: str | None
     model_id: str | None
-    priority: int | None
     metadata: dict[str, str] | None
 
 

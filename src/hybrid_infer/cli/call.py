@@ -14,7 +14,7 @@ from hybrid_infer.cli.terminal import AsJson, decimals, note, write_json
 if TYPE_CHECKING:
     from decimal import Decimal
 
-    from hybrid_infer.calls.chat import ChatCompletion
+    from hybrid_infer.calls.chat import ChatCompletion, ChatCompletionChunk
     from hybrid_infer.calls.hybrid import Hybrid
     from hybrid_infer.calls.money import Cost
     from hybrid_infer.streams import Stream
@@ -94,7 +94,7 @@ def _text(words: list[str]) -> str:
     return text
 
 
-def _follow(stream: Stream, *, show: bool) -> ChatCompletion:
+def _follow(stream: Stream[ChatCompletionChunk, ChatCompletion], *, show: bool) -> ChatCompletion:
     """Read a stream to its end, printed as it comes if `show`."""
     from hybrid_infer.calls.chat import ChatStreamReset
 

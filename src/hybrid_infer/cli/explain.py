@@ -35,7 +35,8 @@ def explain(
     """Show the settings, and where calls go.
 
     With each setting stands where it came from; then the place that each model has in each mode, what the
-    current one does not offer, and what a call passes there. Of secrets it shows whether they are set. Nothing is sent.
+    current one does not offer, and what a call passes there. Of secrets it shows whether they are set.
+    Nothing is sent.
     """
     from hybrid_infer.settings import Settings
 

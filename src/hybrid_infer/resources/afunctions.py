@@ -9,6 +9,7 @@ from hybrid_infer.calls.ask import merged
 from hybrid_infer.calls.functions import FunctionReply
 from hybrid_infer.calls.hybrid import Hybrid
 from hybrid_infer.calls.requests import function_call, input_rows, spawned_call
+from hybrid_infer.core import Core
 from hybrid_infer.layers.exchange.functions_map import Mapped
 from hybrid_infer.resources.base import AsyncResource
 from hybrid_infer.resources.functions import CONCURRENCY
@@ -18,9 +19,9 @@ from hybrid_infer.streams import AsyncStream
 class AsyncFunctions(AsyncResource):
     """`client.functions`
 
-    A function is named ``"app/function"`` or ``"app/Class.method"``, or by a model of the configuration that is
-    one. All arguments after the name are the function's own; how a call is made (`timeout`, `purpose`, …) is
-    said by `client.with_options(timeout=60).functions`. A call is not repeated once it went out, unless
+    A function is named ``"app/function"`` or ``"app/Class.method"``, or by a model of the configuration that
+    is one. All arguments after the name are the function's own; how a call is made (`timeout`, `purpose`, …)
+    is said by `client.with_options(timeout=60).functions`. A call is not repeated once it went out, unless
     ``idempotent=True`` says that it may be.
     """
 
@@ -78,14 +79,14 @@ class AsyncFunctions(AsyncResource):
         """
         call = function_call(self._defaults, function, args, kwargs, operation="functions.spawn")
         reply: FunctionReply[str] = await self._answer(call)
-        return AsyncSpawnedFunction(self, function, reply.value, reply.hybrid)
+        return AsyncSpawnedFunction(self._core, self._defaults, function, reply.value, reply.hybrid)
 
     def spawned(self, function: str, id: str) -> AsyncSpawnedFunction:
         """The handle of a call that was spawned earlier, maybe by another process."""
-        return AsyncSpawnedFunction(self, function, id)
+        return AsyncSpawnedFunction(self._core, self._defaults, function, id)
 
 
-class AsyncSpawnedFunction:
+class AsyncSpawnedFunction(AsyncResource):
     """A call that runs by itself.
 
     Attributes:
@@ -95,9 +96,14 @@ class AsyncSpawnedFunction:
     """
 
     def __init__(
-        self, functions: AsyncFunctions, function: str, id: str, hybrid: Hybrid | None = None
+        self,
+        core: Core,
+        defaults: Mapping[str, Any],
+        function: str,
+        id: str,
+        hybrid: Hybrid | None = None,
     ) -> None:
-        self._functions = functions
+        super().__init__(core, defaults)
         self.function, self.id, self.hybrid = function, id, hybrid
 
     async def get(self, timeout: float | None = None) -> FunctionReply[Any]:
@@ -118,8 +124,8 @@ class AsyncSpawnedFunction:
         await self._ask("functions.cancel", None)
 
     async def _ask(self, operation: Any, timeout: float | None) -> Any:
-        defaults = merged(self._functions._defaults, {"timeout": timeout})
-        return await self._functions._answer(spawned_call(operation, defaults, self.function, self.id))
+        defaults = merged(self._defaults, {"timeout": timeout})
+        return await self._answer(spawned_call(operation, defaults, self.function, self.id))
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.function} {self.id}>"
@@ -136,7 +142,7 @@ class AsyncFunctionStream(AsyncStream[Any, FunctionReply[list[Any]]]):
 
 
 class AsyncFunctionMap:
-    """The replies of a `map`, in the order of its inputs. One that failed raises in its turn; go on after it."""
+    """The replies of a `map`, in the order of its inputs. One that failed raises in its turn."""
 
     def __init__(self, mapped: Mapped[tuple[Any, ...], FunctionReply[Any]]) -> None:
         self._mapped = mapped

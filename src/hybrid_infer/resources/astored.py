@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, Unpack
+from typing import Unpack
 
 from hybrid_infer.calls.ask import CallOptions
-from hybrid_infer.calls.operations import Operation
 from hybrid_infer.calls.requests import (
     BatchArguments,
     FileArguments,
@@ -49,7 +47,8 @@ class AsyncFiles(AsyncResource):
 
     async def retrieve(self, id: str, **options: Unpack[CallOptions]) -> StoredFile:
         """As `Files.retrieve`."""
-        return await self._one("files.retrieve", id, options)
+        stored: StoredFile = await self._answer(named_call("files.retrieve", self._defaults, id, options))
+        return stored
 
     async def list(
         self, *, purpose: str | None = None, **options: Unpack[FileListArguments]
@@ -62,14 +61,13 @@ class AsyncFiles(AsyncResource):
 
     async def content(self, id: str, **options: Unpack[CallOptions]) -> FileContent:
         """As `Files.content`."""
-        return await self._one("files.content", id, options)
+        content: FileContent = await self._answer(named_call("files.content", self._defaults, id, options))
+        return content
 
     async def delete(self, id: str, **options: Unpack[CallOptions]) -> FileDeleted:
         """As `Files.delete`."""
-        return await self._one("files.delete", id, options)
-
-    async def _one(self, operation: Operation, id: str, options: Mapping[str, Any]) -> Any:
-        return await self._answer(named_call(operation, self._defaults, id, options))
+        deleted: FileDeleted = await self._answer(named_call("files.delete", self._defaults, id, options))
+        return deleted
 
 
 class AsyncBatches(AsyncResource):

@@ -9,6 +9,7 @@ from hybrid_infer.calls.ask import merged
 from hybrid_infer.calls.functions import FunctionReply
 from hybrid_infer.calls.hybrid import Hybrid
 from hybrid_infer.calls.requests import function_call, input_rows, spawned_call
+from hybrid_infer.core import Core
 from hybrid_infer.layers.exchange.functions_map import Mapped
 from hybrid_infer.resources.base import Resource
 from hybrid_infer.runtime.step import step
@@ -21,9 +22,9 @@ CONCURRENCY = 16
 class Functions(Resource):
     """`client.functions`
 
-    A function is named ``"app/function"`` or ``"app/Class.method"``, or by a model of the configuration that is
-    one. All arguments after the name are the function's own; how a call is made (`timeout`, `purpose`, …) is
-    said by `client.with_options(timeout=60).functions`. A call is not repeated once it went out, unless
+    A function is named ``"app/function"`` or ``"app/Class.method"``, or by a model of the configuration that
+    is one. All arguments after the name are the function's own; how a call is made (`timeout`, `purpose`, …)
+    is said by `client.with_options(timeout=60).functions`. A call is not repeated once it went out, unless
     ``idempotent=True`` says that it may be.
     """
 
@@ -81,14 +82,14 @@ class Functions(Resource):
         """
         call = function_call(self._defaults, function, args, kwargs, operation="functions.spawn")
         reply: FunctionReply[str] = self._answer(call)
-        return SpawnedFunction(self, function, reply.value, reply.hybrid)
+        return SpawnedFunction(self._core, self._defaults, function, reply.value, reply.hybrid)
 
     def spawned(self, function: str, id: str) -> SpawnedFunction:
         """The handle of a call that was spawned earlier, maybe by another process."""
-        return SpawnedFunction(self, function, id)
+        return SpawnedFunction(self._core, self._defaults, function, id)
 
 
-class SpawnedFunction:
+class SpawnedFunction(Resource):
     """A call that runs by itself.
 
     Attributes:
@@ -97,8 +98,15 @@ class SpawnedFunction:
         hybrid: of handing it over; None for a handle made from an id.
     """
 
-    def __init__(self, functions: Functions, function: str, id: str, hybrid: Hybrid | None = None) -> None:
-        self._functions = functions
+    def __init__(
+        self,
+        core: Core,
+        defaults: Mapping[str, Any],
+        function: str,
+        id: str,
+        hybrid: Hybrid | None = None,
+    ) -> None:
+        super().__init__(core, defaults)
         self.function, self.id, self.hybrid = function, id, hybrid
 
     def get(self, timeout: float | None = None) -> FunctionReply[Any]:
@@ -119,8 +127,8 @@ class SpawnedFunction:
         self._ask("functions.cancel", None)
 
     def _ask(self, operation: Any, timeout: float | None) -> Any:
-        defaults = merged(self._functions._defaults, {"timeout": timeout})
-        return self._functions._answer(spawned_call(operation, defaults, self.function, self.id))
+        defaults = merged(self._defaults, {"timeout": timeout})
+        return self._answer(spawned_call(operation, defaults, self.function, self.id))
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.function} {self.id}>"
@@ -137,7 +145,7 @@ class FunctionStream(Stream[Any, FunctionReply[list[Any]]]):
 
 
 class FunctionMap:
-    """The replies of a `map`, in the order of its inputs. One that failed raises in its turn; go on after it."""
+    """The replies of a `map`, in the order of its inputs. One that failed raises in its turn."""
 
     def __init__(self, mapped: Mapped[tuple[Any, ...], FunctionReply[Any]]) -> None:
         self._mapped = mapped

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, Unpack
+from typing import Unpack
 
 from hybrid_infer.calls.ask import CallOptions
-from hybrid_infer.calls.operations import Operation
 from hybrid_infer.calls.requests import (
     BatchArguments,
     FileArguments,
@@ -56,7 +54,8 @@ class Files(Resource):
 
     def retrieve(self, id: str, **options: Unpack[CallOptions]) -> StoredFile:
         """What is known of a file."""
-        return self._one("files.retrieve", id, options)
+        stored: StoredFile = self._answer(named_call("files.retrieve", self._defaults, id, options))
+        return stored
 
     def list(self, *, purpose: str | None = None, **options: Unpack[FileListArguments]) -> StoredFileList:
         """The files of the account."""
@@ -67,14 +66,13 @@ class Files(Resource):
 
     def content(self, id: str, **options: Unpack[CallOptions]) -> FileContent:
         """The bytes of a file."""
-        return self._one("files.content", id, options)
+        content: FileContent = self._answer(named_call("files.content", self._defaults, id, options))
+        return content
 
     def delete(self, id: str, **options: Unpack[CallOptions]) -> FileDeleted:
         """Delete a file."""
-        return self._one("files.delete", id, options)
-
-    def _one(self, operation: Operation, id: str, options: Mapping[str, Any]) -> Any:
-        return self._answer(named_call(operation, self._defaults, id, options))
+        deleted: FileDeleted = self._answer(named_call("files.delete", self._defaults, id, options))
+        return deleted
 
 
 class Batches(Resource):

@@ -7,6 +7,7 @@ the ready replica, and a ready deployment is not served until traffic is routed 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from random import Random
 from typing import Literal
@@ -36,8 +37,9 @@ class EndpointPlan:
         machine: None takes it from the name of the model.
         max_batch: requests that run at once; more wait.
         no_gpus_until: the world's second until which no replica can be placed; infinity is never.
+        no_gpus_of: the GPU that is not to be had until then; None is all of them.
         fails_after: every start fails after so many seconds, for good.
-        fails_with: what the provider says then.
+        fails_with, fails_log: what the provider says then, and the end of the engine's log in its events.
         patience: seconds after which a deployment that was never ready fails (docs: six hours).
         flaps: for each replica, seconds after it is ready at which it stops answering, and for how long.
     """
@@ -48,10 +50,16 @@ class EndpointPlan:
     machine: Machine | None = None
     max_batch: int = MAX_BATCH
     no_gpus_until: float = 0.0
+    no_gpus_of: str | None = None
     fails_after: float | None = None
     fails_with: str = "Startup stalled: the engine exited with code 1"
+    fails_log: str | None = None
     patience: float = 21_600.0
     flaps: tuple[tuple[float, float], ...] = ()
+
+    def gpus_at(self, gpu: str) -> float:
+        """The world's second from which there are GPUs of this kind."""
+        return self.no_gpus_until if self.no_gpus_of in (None, gpu) else 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,6 +92,7 @@ class Endpoint:
         now: float,
         *,
         machine: Machine | None = None,
+        gpu: str | None = None,
         in_split: bool = True,
     ) -> None:
         self.model = model
@@ -93,6 +102,7 @@ class Endpoint:
         self._plan = plan
         self._chance = chance
         self._machine = plan.machine or machine or machine_for(model)
+        self._gpu = gpu or self._machine.gpu
         self._slots = [self._slot(now)]
         self._requests = 0
         self._wanted = self.minimum
@@ -188,7 +198,7 @@ class Endpoint:
             busy_seconds=sum(slot.replica.busy for slot in self._slots),
         )
 
-    def _said(self, phases: list[str], ready: int) -> tuple[State, str]:
+    def _said(self, phases: Sequence[str], ready: int) -> tuple[State, str]:
         if self._failed:
             late = "Timed out waiting for readiness"
             return "FAILED", late if self._plan.fails_after is None else self._plan.fails_with
@@ -220,7 +230,7 @@ class Endpoint:
             if number >= wanted:
                 slot.stop(now)
             elif slot.go_on(now):
-                placed = max(now, plan.no_gpus_until)
+                placed = max(now, plan.gpus_at(self._gpu))
                 scaling = placed + plan.provisioning * self._chance.uniform(0.9, 1.1)
                 ready = scaling + plan.scaling * self._chance.uniform(0.9, 1.1)
                 slot.start(placed, scaling, math.inf if plan.fails_after is not None else ready)

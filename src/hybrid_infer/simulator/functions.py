@@ -121,6 +121,8 @@ class FunctionRegistry:
     deployed: dict[str, Deployed] = field(default_factory=dict[str, Deployed])
     inputs: list[Input] = field(default_factory=list[Input])
     refused: dict[str, int] = field(default_factory=dict[str, int])
+    spawned: dict[str, tuple[Input, Outcome]] = field(default_factory=dict[str, "tuple[Input, Outcome]"])
+    """Calls that run by themselves inside the process, by id."""
 
     def __post_init__(self) -> None:
         self._numbers = count(1)

@@ -15,6 +15,7 @@ from hybrid_infer.simulator.functions import (
     NoSuchFunction,
     Outcome,
     Refusal,
+    State,
     Wrong,
 )
 from hybrid_infer.transport.functions import Cause, FunctionFailure, FunctionTimeout, Notice, Returned
@@ -54,7 +55,6 @@ class SimulatedFunctions:
         self._registry = registry
         self._runtime = runtime
         self._speed = speed
-        self._spawned: dict[str, SimulatedSpawned] = {}
 
     async def call(
         self,
@@ -66,7 +66,8 @@ class SimulatedFunctions:
         connect: float | None = None,
         notice: Notice | None = None,
     ) -> Returned:
-        handle = self._begin(name, args, kwargs, until)
+        begun = self._begin(name, args, kwargs, until)
+        handle = SimulatedSpawned(self, begun[0].id, begun)
         try:
             return Returned(await handle.get(until), handle.id)
         finally:
@@ -82,9 +83,9 @@ class SimulatedFunctions:
         connect: float | None = None,
         notice: Notice | None = None,
     ) -> SimulatedSpawned:
-        handle = self._begin(name, args, kwargs, until)
-        self._spawned[handle.id] = handle
-        return handle
+        one, outcome = self._begin(name, args, kwargs, until)
+        self._registry.spawned[one.id] = one, outcome
+        return SimulatedSpawned(self, one.id, (one, outcome))
 
     async def stream(
         self,
@@ -100,10 +101,7 @@ class SimulatedFunctions:
         return SimulatedItems(self, function, _shipped(args, name), _shipped(dict(kwargs), name))
 
     def spawned(self, id: str) -> SimulatedSpawned:
-        found = self._spawned.get(id)
-        if found is None:
-            raise FunctionFailure(f"FunctionCall {id} not found", cause="not_found", stage="look-up")
-        return found
+        return SimulatedSpawned(self, id, self._registry.spawned.get(id))
 
     async def aclose(self) -> None:
         return None
@@ -144,7 +142,7 @@ class SimulatedFunctions:
 
     def _begin(
         self, name: FunctionName, args: Sequence[Any], kwargs: Mapping[str, Any], until: float
-    ) -> SimulatedSpawned:
+    ) -> tuple[Input, Outcome]:
         function = self._find(name, until)
         if function.generator:
             raise FunctionFailure(f"{name} is a generator", cause="generator", stage="send")
@@ -152,20 +150,19 @@ class SimulatedFunctions:
         one = self.begun(function)
         outcome = self._registry.outcome(function, given, named)
         one.due = one.began + outcome.after
-        return SimulatedSpawned(self, one, outcome)
+        return one, outcome
 
 
 class SimulatedSpawned:
     """A call that runs by itself."""
 
-    def __init__(self, door: SimulatedFunctions, one: Input, outcome: Outcome) -> None:
-        self.id = one.id
+    def __init__(self, door: SimulatedFunctions, id: str, begun: tuple[Input, Outcome] | None) -> None:
+        self.id = id
         self._door = door
-        self._input = one
-        self._outcome = outcome
+        self._begun = begun
 
     async def get(self, until: float) -> Any:
-        one, outcome = self._input, self._outcome
+        one, outcome = self._known()
         if one.state != "cancelled" and not await self._door.waited(one.began + outcome.after, until):
             raise FunctionTimeout(stage="wait", place=_PLACE, call_id=self.id)
         if one.state == "cancelled":
@@ -183,13 +180,18 @@ class SimulatedSpawned:
     async def cancel(self, until: float) -> None:
         self.end("cancelled")
 
-    def end(self, state: Any) -> None:
+    def end(self, state: State) -> None:
         """Where it has not ended: now, or when it was due."""
-        door, one = self._door, self._input
+        door, (one, outcome) = self._door, self._known()
         due = one.began if one.due is None else one.due
         if state == "cancelled" and door.now() >= due:
-            state = "done" if self._outcome.wrong is None else "failed"
+            state = "done" if outcome.wrong is None else "failed"
         door.registry.end(one, state, min(door.now(), due))
+
+    def _known(self) -> tuple[Input, Outcome]:
+        if self._begun is None:
+            raise FunctionFailure(f"FunctionCall {self.id} not found", cause="not_found", stage="look-up")
+        return self._begun
 
 
 class SimulatedItems:
@@ -240,7 +242,7 @@ class SimulatedItems:
         if not self._over:
             self._end("left")
 
-    def _end(self, state: Any) -> None:
+    def _end(self, state: State) -> None:
         self._over = True
         if self._input is not None:
             self._door.registry.end(self._input, state, self._door.now())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 import threading
 import time
@@ -24,13 +25,17 @@ _LONGEST_START = 10.0
 class _Server(Server):
     """grpclib's own leaves the connections of clients open that do not go by themselves."""
 
+    def __init__(self, service: ModalService) -> None:
+        super().__init__([service], status_details_codec=StatusDetails())
+        self._made: list[H2Protocol] = []
+
     def _protocol_factory(self) -> H2Protocol:
         made = super()._protocol_factory()
-        self.__dict__.setdefault("made", []).append(made)
+        self._made.append(made)
         return made
 
     def close_connections(self) -> None:
-        for protocol in self.__dict__.get("made", ()):
+        for protocol in self._made:
             connection = getattr(protocol, "connection", None)
             if connection is not None:
                 connection.close()
@@ -137,11 +142,24 @@ class ModalDoor:
     ) -> None:
         self.stop()
 
-    async def _run(self) -> None:
+    def _listening(self) -> socket.socket:
         family = socket.AF_INET6 if ":" in self._host else socket.AF_INET
-        listening = socket.create_server((self._host, self.port), family=family)
-        self.port = listening.getsockname()[1]
-        server = _Server([self._service], status_details_codec=StatusDetails())
+        # The protocol is named so that asyncio takes it for TCP, and sends small packets at once: else each
+        # answer would wait 40 ms for an acknowledgement.
+        made = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+        try:
+            if os.name == "posix":  # elsewhere it lets two listen at one port
+                made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            made.bind((self._host, self.port))
+        except BaseException:
+            made.close()
+            raise
+        self.port = made.getsockname()[1]
+        return made
+
+    async def _run(self) -> None:
+        listening = self._listening()
+        server = _Server(self._service)
         self._loop, self._stopping = asyncio.get_running_loop(), asyncio.Event()
         await self._blobs.start()
         try:

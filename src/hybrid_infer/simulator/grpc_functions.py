@@ -16,7 +16,7 @@ from modal_proto import api_pb2
 
 from hybrid_infer.simulator.blobs import Blobs
 from hybrid_infer.simulator.functions import Deployed, FunctionRegistry, Input, NoSuchFunction, Outcome
-from hybrid_infer.simulator.grpc_service import Answer, Send, StreamAnswer
+from hybrid_infer.simulator.grpc_service import Answer, Send, StreamAnswer, empty_reply
 
 _INLINE_RESULT = 2 * 1024 * 1024
 _LONGEST_STREAM = 600.0
@@ -189,13 +189,11 @@ class FunctionAnswers:
                 await changed.wait()
 
     async def _cancel(self, request: Any) -> Any:
-        from google.protobuf.empty_pb2 import Empty
-
         call = self._call(request.function_call_id)
         for task in call.tasks.values():
             task.cancel()
         await asyncio.gather(*call.tasks.values(), return_exceptions=True)
-        return Empty()
+        return empty_reply("FunctionCallCancel")
 
     async def _blob_create(self, request: Any) -> Any:
         id = self._blobs.new_id()

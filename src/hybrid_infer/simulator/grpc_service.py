@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from importlib import import_module
 from typing import Any, TypeAlias
 
-from google.protobuf.message_factory import GetMessageClass
 from grpclib import GRPCError, Status
 from grpclib.const import Cardinality, Handler
 from grpclib.encoding.base import StatusDetailsCodecBase
 from grpclib.server import Stream
 from modal_proto import api_pb2
+
+_message_class: Callable[[Any], Any] = import_module("google.protobuf.message_factory").GetMessageClass
+"""By its name, since the package ships no types."""
 
 _SERVICE = api_pb2.DESCRIPTOR.services_by_name["ModalClient"]
 
@@ -86,7 +89,7 @@ class ModalService:
         async def serve(stream: Stream[Any, Any]) -> None:
             await self._serve(method.name, stream)
 
-        return Handler(serve, kind, GetMessageClass(method.input_type), GetMessageClass(method.output_type))
+        return Handler(serve, kind, _message_class(method.input_type), _message_class(method.output_type))
 
     async def _serve(self, name: str, stream: Stream[Any, Any]) -> None:
         request = await stream.recv_message()
@@ -121,6 +124,11 @@ class ModalService:
                 self._seen.left.append(name)
 
 
+def empty_reply(name: str) -> Any:
+    """The reply to an RPC with nothing in it."""
+    return _message_class(_SERVICE.methods_by_name[name].output_type)()
+
+
 class StatusDetails(StatusDetailsCodecBase):
     """How Modal puts details into an error, e.g. when to come back."""
 
@@ -128,7 +136,7 @@ class StatusDetails(StatusDetailsCodecBase):
         told = api_pb2.RPCStatus(code=status.value, message=message or "")
         for detail in details or ():
             told.details.add().Pack(detail, type_url_prefix="type.modal.com/")
-        return told.SerializeToString()
+        return bytes(told.SerializeToString())
 
     def decode(self, status: Status, message: str | None, data: bytes) -> Any:
         return None

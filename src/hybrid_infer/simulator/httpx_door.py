@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import httpx
 
+from hybrid_infer.endpoints.together_calls import HOST, together_client
 from hybrid_infer.runtime.base import Runtime
 from hybrid_infer.runtime.step import step
 from hybrid_infer.simulator.door import SimulatedTransport
@@ -33,6 +35,23 @@ class AsyncDoor(httpx.AsyncBaseTransport):
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         return await _carried(self._transport, self._runtime, request, await request.aread())
+
+
+def together_package(world: World, *, runtime: Runtime, blocking: bool) -> Any:
+    """A client of the `together` package, unchanged, whose requests end in a world.
+
+    Raises:
+        ConfigurationError: the package is not installed.
+    """
+    line = (
+        httpx.Client(transport=BlockingDoor(world, runtime))
+        if blocking
+        else httpx.AsyncClient(transport=AsyncDoor(world, runtime))
+    )
+    client = together_client(base_url=HOST, api_key="simulated", blocking=blocking, http_client=line)
+    # The async client asks for this in a thread before its first request; virtual time waits for no thread.
+    client._platform = "Unknown"
+    return client
 
 
 async def _carried(

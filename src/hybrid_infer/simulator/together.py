@@ -52,7 +52,7 @@ class TogetherAPI:
         self.serverless = Serverless(serverless, chance.of)
         self.seen: dict[TogetherMode, int] = {"together-serverless": 0, "together-dedicated": 0}
         self._fleet = Fleet(endpoint, control, initial=initial, names=names, chance=chance)
-        self._control = ControlPlane(self._fleet, control, chance, epoch, gpus_at=endpoint.no_gpus_until)
+        self._control = ControlPlane(self._fleet, control, chance, epoch, machines=endpoint)
         self._names = names
         self._chance = chance
         self.account = Account(chance, model=None, bill=self.serverless.units.add)

@@ -13,6 +13,7 @@ from typing import Any, Protocol, TypeAlias
 from hybrid_infer.calls.cached import CachePolicy, Entry, Kept, Served, Sharing
 from hybrid_infer.calls.call import Call, Service, Target
 from hybrid_infer.calls.money import Usage
+from hybrid_infer.calls.operations import Operation
 from hybrid_infer.calls.reply import WELL, Replayed, Reply
 from hybrid_infer.errors import APIError, CircuitOpenError
 from hybrid_infer.layers.cache.key import Keys, request_of
@@ -81,7 +82,7 @@ class Cache:
         runtime: Runtime,
         store: CacheStore,
         rules: CacheRules,
-        kept: Mapping[str, Kept],
+        kept: Mapping[Operation, Kept],
         saved: Saved,
     ) -> None:
         self._runtime = runtime

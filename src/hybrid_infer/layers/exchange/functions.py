@@ -43,7 +43,7 @@ class Shape(Protocol):
     def encode(self, call: Call, target: Target) -> WireRequest: ...
     def decode(self, call: Call, response: RawResponse) -> tuple[Any, Any]: ...
     def decoder(self, call: Call) -> Decoder: ...
-    def chunks(self, completion: Any) -> Sequence[Any]: ...
+    def chunks(self, answer: Any, /) -> Sequence[Any]: ...
 
 
 class FunctionExchange:
@@ -150,7 +150,12 @@ class FunctionExchange:
         id: str = call.body.get("call_id", "")
         if call.operation == "functions.spawn":
             work = self._transport.spawn(
-                ask.name, ask.args, ask.kwargs, until=wait.until, connect=call.timeouts.connect
+                ask.name,
+                ask.args,
+                ask.kwargs,
+                until=wait.until,
+                connect=call.timeouts.connect,
+                notice=call.tally.warnings.append,
             )
             spawned = await self._received(work, call, wait, ask.name)
             return Reply(spawned.id, facts=Facts(id=spawned.id))
@@ -238,10 +243,9 @@ class FunctionExchange:
                 hint="the partial answer is in error.partial; see between_tokens_timeout",
             )
         else:
-            seconds = timeouts.first_token if wait.limit == "first_token" else timeouts.attempt
             limit = "first_token_timeout" if wait.limit == "first_token" else "attempt_timeout"
             failure = APITimeoutError(
-                f"{error}: nothing within {seconds:g} s",
+                f"{error}: nothing within {wait.until - wait.since:g} s",
                 billed=billed,
                 request_id=error.call_id,
                 hint=f"no container was free, or {limit} is too short for this function",

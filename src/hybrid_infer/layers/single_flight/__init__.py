@@ -11,6 +11,7 @@ from typing import Literal, TypeAlias
 from hybrid_infer.calls.cached import Kept, Served, Sharing
 from hybrid_infer.calls.call import Call, Horizon, Service
 from hybrid_infer.calls.copies import json_of
+from hybrid_infer.calls.operations import Operation
 from hybrid_infer.calls.reply import Facts, Replayed, Reply
 from hybrid_infer.errors import APIError, DeadlineExceededError
 from hybrid_infer.layers.single_flight.stream import (
@@ -68,7 +69,7 @@ class SingleFlight:
         kept: how answers become streams and the other way round, by operation.
     """
 
-    def __init__(self, runtime: Runtime, kept: Mapping[str, Kept]) -> None:
+    def __init__(self, runtime: Runtime, kept: Mapping[Operation, Kept]) -> None:
         self._runtime = runtime
         self._kept = kept
         self._flights: dict[bytes, Flight] = {}

@@ -1,0 +1,1 @@
+"""Together's control plane: projects, configs, hardware, endpoints, deployments, traffic."""
