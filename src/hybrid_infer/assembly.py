@@ -10,6 +10,7 @@ from hybrid_infer.calls.call import Call, Mode, ModeChoice, Service, Target
 from hybrid_infer.calls.chat import chat_reset
 from hybrid_infer.calls.machines import MachineReport, StateRecord, machine_name
 from hybrid_infer.calls.records import unix_ns
+from hybrid_infer.errors import ConfigurationError
 from hybrid_infer.layers.allowed import Allowed
 from hybrid_infer.layers.attempt import Attempts
 from hybrid_infer.layers.base import Layer, stack
@@ -23,7 +24,7 @@ from hybrid_infer.layers.plan import Plan
 from hybrid_infer.layers.recording import Recording
 from hybrid_infer.layers.resume import Resume
 from hybrid_infer.layers.retry import Retry, RetryPolicy
-from hybrid_infer.layers.route import Cap, Overflow, Route
+from hybrid_infer.layers.route import Cap, Overflow, Route, Tide
 from hybrid_infer.layers.streams_only import StreamsOnly
 from hybrid_infer.layers.tracing import Tracing
 from hybrid_infer.policies import plan_policy, simulated, timeouts
@@ -98,6 +99,8 @@ class Assembly:
             overflow=Overflow(max_wait=hybrid.max_wait, return_below=hybrid.return_below, dwell=hybrid.dwell),
             cap=None if hybrid.cap is None else Cap(hybrid.cap),
             cost=lambda attempts: parts.prices.cost(attempts, at=parts.runtime.wall().date()),
+            hooks=parts.hooks,
+            tide=Tide(hybrid.dwell),
         )
 
     def _around(self, target: Target, exchange: Exchange | FunctionExchange, known: Known) -> Service:
@@ -122,6 +125,8 @@ class Assembly:
                     target,
                     exchange.probe,
                     known.meter,
+                    hooks=parts.hooks,
+                    spell=known.spell,
                     every=PROBE_EVERY / (self._settings.simulate_speed if target.simulated else 1.0),
                 ),
                 "a cold machine is not an error: waiting for it holds no slot, and one call probes for all",
@@ -168,8 +173,14 @@ class Assembly:
         """Whether the assembly's own mode has what it needs, before the first call."""
         model = self._settings.model
         entry = self._settings.models.get(model) if model is not None else None
-        if entry is None or entry.mode is None:
+        if entry is not None and entry.mode is not None:
+            return
+        try:
             self._default_targets()
+        except ConfigurationError:
+            # Functions need no address, but Modal's own credential.
+            if self.mode != "modal" or not self._parts.modal_token:
+                raise
 
     def describe(self) -> str:
         """The mode, what carries the bytes, and each layer with the reason for its place."""

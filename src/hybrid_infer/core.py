@@ -20,11 +20,12 @@ from hybrid_infer.errors import (
     DeadlineExceededError,
     InvalidCallError,
 )
+from hybrid_infer.hooks import HookEvent, hooks_of
 from hybrid_infer.layers.budget import Budget
 from hybrid_infer.layers.cache import Cache, CacheStore
 from hybrid_infer.layers.retry import RetryBudget
 from hybrid_infer.layers.single_flight import SingleFlight
-from hybrid_infer.policies import budget_rules, cache_rules, elsewhere, kept_answers
+from hybrid_infer.policies import budget_rules, cache_rules, elsewhere, kept_answers, schedules
 from hybrid_infer.prices.book import PriceBook
 from hybrid_infer.prices.chosen import price_book
 from hybrid_infer.runtime.base import Leftovers, Runtime
@@ -142,6 +143,8 @@ class Colour:
     runtime: Runtime
     transport: MakeTransport
     redis: MakeRedis
+    awaits: bool = False
+    """Whether it may suspend, so that hooks may be `async`."""
 
 
 def blocking(runtime: Runtime | None = None) -> Colour:
@@ -159,7 +162,7 @@ def tasks() -> Colour:
     from hybrid_infer.stores.redis_shared import async_redis
     from hybrid_infer.transport.choose import async_transport
 
-    return Colour(runtime=TaskRuntime(), transport=async_transport, redis=async_redis)
+    return Colour(runtime=TaskRuntime(), transport=async_transport, redis=async_redis, awaits=True)
 
 
 class Core:
@@ -178,6 +181,8 @@ class Core:
     ) -> None:
         self._settings = settings
         self._runtime = runtime = colour.runtime
+        schedules(settings)  # what is wrong with them is told at once
+        self.hooks = hooks_of(settings, runtime.guard(), takes_async=colour.awaits)
         limits = Limits(
             connect_timeout=settings.connect_timeout,
             max_connections=settings.max_connections,
@@ -201,6 +206,7 @@ class Core:
             settings=settings,
             runtime=runtime,
             transport=transport,
+            hooks=self.hooks,
             world=(world or _world(settings)) if settings.simulate else None,
             spans=Spans(
                 VERSION,
@@ -218,6 +224,7 @@ class Core:
             spending=_spending(settings, runtime, prices, leftovers, redis),
             cache=(cache := _cache(settings, runtime, prices, redis)),
             flights=None if cache is None else SingleFlight(runtime, kept_answers()),
+            modal_token="MODAL_TOKEN_ID" in os.environ,
             books=None if ledger is None else Books(ledger=ledger, ids=mend_after_fork(Ids(), Ids.renew)),
         )
         self._guard = runtime.guard()
@@ -301,7 +308,7 @@ class Core:
             raise InvalidCallError(f"every={every!r}: must be seconds above 0")
         runtime = self._runtime
         total = call.timeouts.total or self._settings.timeout
-        until = runtime.now() + (float("inf") if total is None else total)
+        until = runtime.now() + total
         while True:
             answer = (await self.run(call.changed(tally=Tally()))).value
             if not answer.underway:
@@ -326,6 +333,9 @@ class Core:
             old, self._current = self._current, assembly
             self._retired.append(old)
         await self._reap()
+        await self.hooks.fire(
+            HookEvent(name="on_switch", at=self._runtime.wall(), mode=mode, before=old.mode)
+        )
 
     async def aclose(self) -> None:
         """Close all connections, those of calls in flight too. Harmless when repeated."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from hybrid_infer.backends.chat_answer import chunks_of
 from hybrid_infer.backends.registry import connect
@@ -21,7 +21,11 @@ from hybrid_infer.layers.limits import LimitPolicy
 from hybrid_infer.layers.plan import PlanPolicy
 from hybrid_infer.prices.rates import Offer
 from hybrid_infer.settings import BudgetSettings, ModelSettings, ModelTarget, Settings
+from hybrid_infer.settings.wording import as_written, dotted
 from hybrid_infer.simulator.defaults import DEFAULT_MODELS
+
+if TYPE_CHECKING:
+    from hybrid_infer.endpoints.schedule import Schedule
 
 
 def simulated(settings: Settings) -> Settings:
@@ -93,7 +97,7 @@ def cache_rules(settings: Settings) -> CacheRules:
     )
 
 
-def kept_answers() -> Mapping[str, Kept]:
+def kept_answers() -> Mapping[Operation, Kept]:
     """How the answers of each operation are kept; those of others are not."""
     return {"chat": kept_chat(chunks_of), **others_kept(_read)}
 
@@ -119,6 +123,30 @@ def _rule(name: str, budget: BudgetSettings) -> BudgetRule:
     most = round((budget.usd or 0) * NANO) if budget.tokens is None else budget.tokens
     unit: Literal["usd", "tokens"] = "usd" if budget.tokens is None else "tokens"
     return BudgetRule(name=name, most=most, unit=unit, per=budget.per, purpose=budget.purpose)
+
+
+def schedules(settings: Settings) -> Mapping[tuple[str, Mode], Schedule]:
+    """When the machines of each model in each mode are kept warm, of those that have such times.
+
+    Raises:
+        ConfigurationError: naming all that are no times.
+    """
+    found: dict[tuple[str, Mode], Schedule] = {}
+    problems: list[str] = []
+    for name, entry in settings.models.items():
+        for mode, target in entry.targets.items():
+            if not target.warm:
+                continue
+            from hybrid_infer.endpoints.schedule import parse_schedule  # needed where there are some only
+
+            try:
+                found[name, mode] = parse_schedule(target.warm)
+            except ValueError as error:
+                setting = dotted(("models", name, mode, "warm"))
+                problems.append(f"{as_written(setting, settings.sources[setting])}: {error}")
+    if problems:
+        raise ConfigurationError(problems)
+    return found
 
 
 def elsewhere(settings: Settings) -> Callable[[Target], list[Offer]]:

@@ -11,9 +11,11 @@ from hybrid_infer.backends.registry import ACCOUNTS, Connection, connect, functi
 from hybrid_infer.calls.call import Call, Mode, Service, Target
 from hybrid_infer.calls.operations import OPERATIONS, Asks
 from hybrid_infer.calls.records import Ids
+from hybrid_infer.hooks import Hooks
 from hybrid_infer.layers.breaker import Breaker
 from hybrid_infer.layers.budget import Budget
 from hybrid_infer.layers.cache import Cache
+from hybrid_infer.layers.cold import Spell
 from hybrid_infer.layers.exchange import Exchange
 from hybrid_infer.layers.exchange.functions import FunctionExchange
 from hybrid_infer.layers.limits import LimitPolicy, Limits, SharedLimits
@@ -48,6 +50,7 @@ class Parts:
 
     Attributes:
         transport: makes the transport of an assembly.
+        hooks: told of what happens to machines, and of where calls go.
         world: the simulated providers, where they are simulated.
         leftovers: what finalisers may not do themselves.
         budget: what all calls together may repeat.
@@ -55,12 +58,14 @@ class Parts:
         spending: holds the budgets, where there are some.
         cache, flights: what answers nearer by, where that is on.
         books: the ledger, where there is one.
+        modal_token: Modal's own credential is in the environment, so functions can be called.
         machines: what is known of each machine, so that a switch neither forgets nor doubles it.
     """
 
     settings: Settings
     runtime: Runtime
     transport: Callable[[], Transport]
+    hooks: Hooks
     world: World | None
     spans: Spans
     metrics: Metrics
@@ -72,6 +77,7 @@ class Parts:
     cache: Cache | None
     flights: SingleFlight | None
     books: Books | None
+    modal_token: bool
     machines: dict[tuple[Mode, str, str | None], Known] = field(
         default_factory=dict["tuple[Mode, str, str | None]", "Known"]
     )
@@ -84,6 +90,7 @@ class Known:
     breaker: Breaker
     limits: Limits | None
     meter: Meter | None
+    spell: Spell
 
 
 LayersOf = Callable[[Target, Exchange | FunctionExchange, Known], Service]
@@ -167,7 +174,7 @@ class Targets:
         gpu, simulated = connection.gpu, parts.world is not None
         if gpu is None and simulated and connection.basis == "machine-time":
             gpu = DEFAULT_GPU
-        model = connection.model
+        model, elsewhere = connection.model, connection.elsewhere
         target = Target(
             name=f"{mode}/{title or model or connection.origin.host}",
             mode=mode,
@@ -176,7 +183,7 @@ class Targets:
             host=connection.origin.host,
             port=connection.origin.port,
             basis=connection.basis,
-            elsewhere=connection.elsewhere and (connection.elsewhere.host, connection.elsewhere.port),
+            elsewhere=None if elsewhere is None else (elsewhere.host, elsewhere.port),
             priced_as=connection.priced_as,
             gpu=gpu,
             gpus=connection.gpus,
@@ -263,6 +270,7 @@ class Targets:
                     breaker=Breaker(runtime, target),
                     limits=Limits(runtime, target, limits, parts.shared) if limits.limits_anything else None,
                     meter=None if terms is None else Meter(runtime.guard(), terms),
+                    spell=Spell(runtime.guard()),
                 ),
             )
         return known

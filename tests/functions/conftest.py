@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from functions_support import TOKEN
 from hybrid_infer.runtime.base import Runtime
 from hybrid_infer.runtime.blocking import BlockingRuntime
 from hybrid_infer.runtime.tasks import TaskRuntime
@@ -15,8 +16,6 @@ from hybrid_infer.runtime.virtual import VirtualThreads
 from hybrid_infer.simulator.functions import FunctionRegistry
 from hybrid_infer.simulator.functions_door import SimulatedFunctions
 from hybrid_infer.simulator.grpc_door import ModalDoor
-
-TOKEN = ("ak-0123456789", "as-9876543210")
 
 # The package reads its file when it is imported; nobody's own is to be read here.
 os.environ.setdefault("MODAL_CONFIG_PATH", "/nonexistent")

@@ -79,9 +79,8 @@ def test_what_the_call_has_wrong_is_not_the_providers_fault(cause: Cause, says: 
     assert type(found) is InvalidCallError and says in str(found)
 
 
-def test_a_function_that_is_not_there_is_named_with_what_to_do() -> None:
-    text = str(error("not_found", "look-up"))
-    assert "shop/Model.rank was not found" in text and "modal deploy" in text
+def test_a_function_that_is_not_there_says_what_to_do() -> None:
+    assert "modal deploy" in str(error("not_found", "look-up", "no app 'shop'"))
 
 
 class Boom(Exception):
@@ -98,7 +97,7 @@ def test_what_the_function_raised_keeps_type_and_message() -> None:
     assert isinstance(found, RemoteFunctionError) and isinstance(found, FunctionError)
     assert found.remote is original and found.__cause__ is original
     assert found.remote_type == "builtins.KeyError"
-    assert "shop/Model.rank raised KeyError: 'colour'" in str(found)
+    assert "the function raised KeyError: 'colour'" in str(found)
 
 
 def test_such_an_error_can_be_pickled_with_its_original_or_without() -> None:

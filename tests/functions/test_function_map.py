@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 
 from functions_support import named
@@ -52,7 +54,7 @@ async def test_inputs_are_drawn_as_they_are_needed(bench: Bench) -> None:
     bench.runtime.check()
     drawn: list[float] = []
 
-    def endless():  # type: ignore[no-untyped-def]  # a generator of numbers
+    def endless() -> Iterator[float]:
         while True:
             drawn.append(1)
             yield 1.0

@@ -183,3 +183,10 @@ async def test_a_generator_runs_on_when_its_reader_goes(ask: Asked) -> None:
     stream.abandon()
     assert await stream.next(ask.until()) is None
     await ask.functions.aclose()
+
+
+async def test_a_call_that_nobody_made_is_not_found(ask: Asked) -> None:
+    with pytest.raises(FunctionFailure, match="fc-99999999 not found") as failed:
+        await ask.functions.spawned("fc-99999999").get(ask.until())
+    assert failed.value.cause == "not_found"
+    await ask.functions.aclose()

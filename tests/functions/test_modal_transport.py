@@ -146,7 +146,7 @@ async def test_a_closed_port_is_waited_for_no_longer_than_the_call_wants(
     functions = ModalFunctions(runtime=runtime, token=token)
     began = time.monotonic()
     with pytest.raises(FunctionTimeout, match=f"no connection to 127.0.0.1:{port}") as late:
-        await called(functions, runtime, "faults/echo", within=0.3)
+        await called(functions, runtime, "faults/echo", within=0.5)
     assert late.value.stage == "connect" and time.monotonic() - began < 1.5
     with pytest.raises(FunctionTimeout) as impatient:
         await functions.call(named("faults/echo"), (), {}, until=runtime.now() + 60, connect=0.2)
@@ -186,20 +186,11 @@ async def test_a_server_that_echoes_the_token_is_not_repeated(
 async def test_modals_own_configuration_is_used_where_no_token_is_given(
     door: ModalDoor, runtime: Runtime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import modal
-
     monkeypatch.setenv("MODAL_TOKEN_ID", TOKEN[0])
     monkeypatch.setenv("MODAL_TOKEN_SECRET", TOKEN[1])
     functions = ModalFunctions(runtime=runtime)
-    try:
-        assert await called(functions, runtime, "faults/echo", 1) == {"args": [1], "kwargs": {}}
-    finally:
-        await functions.aclose()
-        if isinstance(runtime, TaskRuntime):  # it is the process's own
-            client = await modal.Client.from_env.aio()
-            await client.close.aio()
-        else:
-            modal.Client.from_env().close()
+    assert await called(functions, runtime, "faults/echo", 1) == {"args": [1], "kwargs": {}}
+    await functions.aclose()
 
 
 async def test_no_token_at_all_is_an_error_that_says_so(door: ModalDoor, runtime: Runtime) -> None:

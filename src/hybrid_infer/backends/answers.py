@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 
@@ -24,6 +23,7 @@ from hybrid_infer.calls.binary import BinaryAnswer, RawAnswer
 from hybrid_infer.calls.call import Call
 from hybrid_infer.calls.completions import Completion
 from hybrid_infer.calls.embeddings import EmbeddingList
+from hybrid_infer.calls.expected import characters, pixels_of
 from hybrid_infer.calls.images import Images
 from hybrid_infer.calls.money import Usage
 from hybrid_infer.calls.operations import Operation
@@ -65,9 +65,6 @@ MODELS: Mapping[Operation, type[Answer]] = {
 BYTES: Mapping[Operation, type[BinaryAnswer]] = {"speech": Speech, "files.content": FileContent}
 """What comes as it is."""
 
-_SIZE = re.compile(r"(\d+)x(\d+)")
-_USUAL_SIDE = 1024
-
 Reshape: TypeAlias = Callable[[Any, Call], Any]
 
 
@@ -105,7 +102,7 @@ def read_answer(call: Call, response: RawResponse, error_of: ErrorOf, redact: Re
 
 def estimated_completion(call: Call, characters: int) -> Usage:
     """Usage of a completion that states none, from the length of its texts."""
-    return estimated(_length(call.body.get("prompt")), characters)
+    return estimated(characters(call.body.get("prompt")), characters)
 
 
 def _wrong(call: Call, response: RawResponse, wrong: str, error_of: ErrorOf, redact: Redact) -> Exception:
@@ -123,9 +120,9 @@ def _facts(call: Call, value: Answer, response: RawResponse) -> Facts:
         length = sum(len(choice.text) for choice in value.choices)
         facts.usage = usage_of(value.usage) or estimated_completion(call, length)
     elif isinstance(value, EmbeddingList):
-        facts.usage = usage_of(value.usage) or estimated(_length(call.body.get("input")), 0)
+        facts.usage = usage_of(value.usage) or estimated(characters(call.body.get("input")), 0)
     elif isinstance(value, Reranking):
-        asked = _length(call.body.get("query")) + _length(call.body.get("documents"))
+        asked = characters(call.body.get("query")) + characters(call.body.get("documents"))
         facts.usage = usage_of(value.usage) or estimated(asked, 0)
     elif isinstance(value, Images):
         facts.usage = _drawn(call, value)
@@ -135,24 +132,12 @@ def _facts(call: Call, value: Answer, response: RawResponse) -> Facts:
 
 
 def _drawn(call: Call, images: Images) -> Usage | None:
-    """The pixels of what was made. Without a word on the size in the request it is estimated.
-
-    1024 by 1024 is what Together makes then (docs, images, 2026-10).
-    """
+    """The pixels of what was made. Without a word on the size in the request it is estimated."""
     body = {**call.body, **(call.extra_body or {})}
-    width: Any = body.get("width")
-    height: Any = body.get("height")
+    pixels, said = pixels_of(body)
     steps: Any = body.get("steps")
-    size = _SIZE.fullmatch(str(body.get("size")))
-    if size is not None:
-        width, height = int(size[1]), int(size[2])
-    pixels, said = _USUAL_SIDE**2, False
-    if isinstance(width, int) and isinstance(height, int):
-        pixels, said = width * height, True
     return Usage(
-        pixels=pixels * len(images.data),
-        steps=steps if isinstance(steps, int) else None,
-        estimated=not said,
+        pixels=pixels * len(images.data), steps=steps if isinstance(steps, int) else None, estimated=not said
     )
 
 
@@ -182,14 +167,3 @@ _RESHAPED: Mapping[Operation, Reshape] = {
 
 def _text(value: Any) -> str | None:
     return value if isinstance(value, str) else None
-
-
-def _length(value: Any) -> int:
-    """Characters of all texts in a prompt, an input or documents; tokens count as the characters of one."""
-    if isinstance(value, str):
-        return len(value)
-    if isinstance(value, int):
-        return 4
-    if is_object(value):
-        return sum(_length(entry) for entry in value.values())
-    return sum(_length(entry) for entry in value) if is_array(value) else 0

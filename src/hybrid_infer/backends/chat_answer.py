@@ -18,13 +18,11 @@ from hybrid_infer.calls.chat import (
     ChunkChoice,
     Delta,
 )
+from hybrid_infer.calls.expected import CHARACTERS_PER_TOKEN
 from hybrid_infer.calls.money import Usage
 from hybrid_infer.calls.reply import Facts, RawResponse
 from hybrid_infer.calls.wire import CompletionUsage
 from hybrid_infer.errors import APIResponseError, APIStatusError
-
-CHARACTERS_PER_TOKEN = 4
-"""OpenAI's rule of thumb for English text (help article "What are tokens and how to count them", 2026-10)."""
 
 FAILED = "error"
 """The finish reason of engines that gave up midway (together-python, pull request 153)."""

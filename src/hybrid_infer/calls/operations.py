@@ -56,6 +56,7 @@ class OperationSpec:
         modes: those that offer it. What the engine behind Modal or a compatible server serves is its matter.
         asks: whom.
         binary: the answer is bytes, whatever they are, and no JSON.
+        spends: something may be billed for it. Nobody lists a price for looking something up or keeping it.
         creates: it makes something that stays, so it is not repeated once it was sent, unless the call says
             `idempotent`.
         traced: the value of OpenTelemetry's ``gen_ai.operation.name``, the conventions' own if there is one.
@@ -67,6 +68,7 @@ class OperationSpec:
     modes: tuple[Mode, ...]
     asks: Asks = "model"
     binary: bool = False
+    spends: bool = True
     creates: bool = False
     traced: str
 
@@ -134,7 +136,13 @@ OPERATIONS: Mapping[Operation, OperationSpec] = {
         traced="speech",
     ),
     "models.list": OperationSpec(
-        called="models.list", method="GET", path="/v1/models", modes=_HTTP, asks="server", traced="models"
+        called="models.list",
+        method="GET",
+        path="/v1/models",
+        modes=_HTTP,
+        asks="server",
+        spends=False,
+        traced="models",
     ),
     "files.create": OperationSpec(
         called="files.create",
@@ -143,6 +151,7 @@ OPERATIONS: Mapping[Operation, OperationSpec] = {
         modes=_NOT_MODAL,
         asks="account",
         creates=True,
+        spends=False,
         traced="files",
     ),
     "files.retrieve": OperationSpec(
@@ -151,10 +160,17 @@ OPERATIONS: Mapping[Operation, OperationSpec] = {
         path="/v1/files/{id}",
         modes=_NOT_MODAL,
         asks="account",
+        spends=False,
         traced="files",
     ),
     "files.list": OperationSpec(
-        called="files.list", method="GET", path="/v1/files", modes=_NOT_MODAL, asks="account", traced="files"
+        called="files.list",
+        method="GET",
+        path="/v1/files",
+        modes=_NOT_MODAL,
+        asks="account",
+        spends=False,
+        traced="files",
     ),
     "files.content": OperationSpec(
         called="files.content",
@@ -163,6 +179,7 @@ OPERATIONS: Mapping[Operation, OperationSpec] = {
         modes=_NOT_MODAL,
         asks="account",
         binary=True,
+        spends=False,
         traced="files",
     ),
     "files.delete": OperationSpec(
@@ -171,6 +188,7 @@ OPERATIONS: Mapping[Operation, OperationSpec] = {
         path="/v1/files/{id}",
         modes=_NOT_MODAL,
         asks="account",
+        spends=False,
         traced="files",
     ),
     "batches.create": OperationSpec(
@@ -188,6 +206,7 @@ OPERATIONS: Mapping[Operation, OperationSpec] = {
         path="/v1/batches/{id}",
         modes=_NOT_MODAL,
         asks="account",
+        spends=False,
         traced="batches",
     ),
     "batches.list": OperationSpec(
@@ -196,6 +215,7 @@ OPERATIONS: Mapping[Operation, OperationSpec] = {
         path="/v1/batches",
         modes=_NOT_MODAL,
         asks="account",
+        spends=False,
         traced="batches",
     ),
     "batches.cancel": OperationSpec(
@@ -204,6 +224,7 @@ OPERATIONS: Mapping[Operation, OperationSpec] = {
         path="/v1/batches/{id}/cancel",
         modes=_NOT_MODAL,
         asks="account",
+        spends=False,
         traced="batches",
     ),
     "videos.create": OperationSpec(
@@ -220,6 +241,7 @@ OPERATIONS: Mapping[Operation, OperationSpec] = {
         path="/v2/videos/{id}",
         modes=("together-serverless",),
         asks="account",
+        spends=False,
         traced="videos",
     ),
     # What a function does is its own matter: it may well create something.
@@ -244,6 +266,7 @@ OPERATIONS: Mapping[Operation, OperationSpec] = {
         path="",
         modes=("modal",),
         asks="account",
+        spends=False,
         traced="function",
     ),
     "request": OperationSpec(
@@ -255,6 +278,11 @@ OPERATIONS: Mapping[Operation, OperationSpec] = {
 def repeatable(operation: Operation, idempotent: bool | None) -> bool:
     """Whether a request that went out may be sent again, where nobody knows what became of it."""
     return not OPERATIONS[operation].creates if idempotent is None else idempotent
+
+
+def spends(operation: Operation, method: Method | None) -> bool:
+    """Whether something may be billed for it."""
+    return OPERATIONS[operation].spends and method != "GET"
 
 
 def offered(operation: Operation, mode: Mode) -> bool:

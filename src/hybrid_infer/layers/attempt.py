@@ -93,6 +93,8 @@ class Attempts:
             if facts.raw is not None:
                 attempt.status = facts.raw.status
                 attempt.request_id = facts.raw.request_id or facts.id
+            else:
+                attempt.request_id = facts.id
         if error is not None:
             attempt.error = type(error).__name__
             attempt.billed = error.billed if isinstance(error, APIError) else None

@@ -7,10 +7,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
-from typing import Literal, Protocol, TypeAlias, cast
+from typing import Literal, Protocol, TypeAlias
 
 from hybrid_infer.calls.call import Call, Service, Target
+from hybrid_infer.calls.expected import expected_usage
 from hybrid_infer.calls.money import Cost, Usage, usd
+from hybrid_infer.calls.operations import spends
 from hybrid_infer.calls.reply import Ending, Facts, Reply
 from hybrid_infer.errors import APIError, BudgetExceededError
 from hybrid_infer.runtime.base import Leftovers, Runtime
@@ -21,7 +23,6 @@ _SECONDS: dict[Per, int] = {"hour": 3600, "day": 86_400}
 _USUAL_ANSWER = 500.0
 """Tokens of an answer, until some have been seen and where the call sets no limit."""
 _LEARN = 0.1
-CHARACTERS_PER_TOKEN = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -149,9 +150,9 @@ class Budget:
     """Refuses a call once, before its first attempt, where a budget has no room for it.
 
     Reserved is what the dearest candidate would cost: the prompt at 4 characters a token, and `max_tokens` of
-    answer, or as much as answers have usually had. Where a machine is paid by time it is the mean of the
-    calls before. A call whose cost stays unknown is charged what was reserved; one that was cancelled, what
-    is known.
+    answer, or as much as answers have usually had; images by their pixels. Where a machine is paid by time it
+    is the mean of the calls before. A call whose cost stays unknown is charged what was reserved; one that
+    was cancelled, what is known.
     """
 
     def __init__(
@@ -175,6 +176,8 @@ class Budget:
         self._machine_call = 0.0  # mean nano-dollars of a call to a machine
 
     async def __call__(self, call: Call, inner: Service) -> Reply:
+        if not spends(call.operation, call.method):
+            return await inner(call)
         amounts = self._amounts(call)
         wall = self._runtime.wall()
         with self._guard:
@@ -204,11 +207,8 @@ class Budget:
         return reply
 
     def _amounts(self, call: Call) -> dict[str, int]:
-        characters = _length(call.body.get("messages"))
-        limit = call.body.get("max_completion_tokens") or call.body.get("max_tokens")
-        answer = limit if isinstance(limit, int) else math.ceil(self._usual)
-        usage = Usage(input_tokens=-(-characters // CHARACTERS_PER_TOKEN), output_tokens=answer)
-        amounts = {"tokens": (usage.input_tokens or 0) + answer, "usd": 0}
+        usage = expected_usage(call, self._usual)
+        amounts = {"tokens": usage.total_tokens or 0, "usd": 0}
         if any(rule.unit == "usd" and rule.purpose in (None, call.purpose) for rule in self._account.rules):
             amounts["usd"] = max(self._nano(target, usage) for target in call.candidates)
         return amounts
@@ -280,14 +280,3 @@ def _exceeded(refused: Refused, wall: datetime) -> BudgetExceededError:
         at = datetime.fromtimestamp(wall.timestamp() + seconds, UTC)
         hint = f"nothing was sent; the budget is free again at {at:%Y-%m-%d %H:%M} UTC"
     return BudgetExceededError(message, retry_after=seconds, hint=hint)
-
-
-def _length(messages: object) -> int:
-    """Characters of all texts, however deep they stand."""
-    if isinstance(messages, str):
-        return len(messages)
-    if isinstance(messages, dict):
-        return sum(map(_length, cast("dict[object, object]", messages).values()))
-    if isinstance(messages, list | tuple):
-        return sum(map(_length, cast("list[object]", messages)))
-    return 0

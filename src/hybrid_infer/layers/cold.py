@@ -9,7 +9,8 @@ from typing import Any, Protocol
 from hybrid_infer.calls.call import Call, Service, Target, Wait
 from hybrid_infer.calls.reply import Reply
 from hybrid_infer.errors import ColdError
-from hybrid_infer.runtime.base import Promise, Runtime
+from hybrid_infer.hooks import HookEvent, HookName, Hooks
+from hybrid_infer.runtime.base import Guard, Promise, Runtime
 
 log = logging.getLogger("hybrid_infer")
 
@@ -26,6 +27,37 @@ class Meter(Protocol):
     def wait(self, now: float) -> Any: ...
     def leave(self, stay: Any, now: float) -> None: ...
     def settle(self) -> None: ...
+
+
+class Spell:
+    """One machine's time of being cold: from the first call that finds it so to the first one answered after.
+
+    It is the machine's and not the layer's: a switch of mode begins no other.
+    """
+
+    def __init__(self, guard: Guard) -> None:
+        self._guard = guard
+        self.since: float | None = None
+
+    def begin(self, now: float) -> bool:
+        """A call found it cold; whether that is the first."""
+        with self._guard:
+            if self.since is not None:
+                return False
+            self.since = now
+            return True
+
+    def end(self, sent: float | None, now: float) -> float | None:
+        """A call that was sent at that time was answered: how long it was cold; None where it still may be.
+
+        An answer to what was sent before may be the last words of a replica that is gone.
+        """
+        with self._guard:
+            since = self.since
+            if since is None or (sent is not None and sent < since):
+                return None
+            self.since = None
+            return now - since
 
 
 class Cold:
@@ -47,9 +79,13 @@ class Cold:
         probe: Probe,
         meter: Meter | None = None,
         *,
+        hooks: Hooks,
+        spell: Spell,
         every: float = PROBE_EVERY,
     ) -> None:
         self._meter = meter
+        self._hooks = hooks
+        self._spell = spell
         self._runtime = runtime
         self._target = target
         self._probe = probe
@@ -67,6 +103,8 @@ class Cold:
             try:
                 reply = await inner(call)
             except ColdError as error:
+                if self._spell.begin(self._runtime.now()):
+                    await self._tell("on_cold_start", reason=error.message)
                 now = self._runtime.now()
                 longest = call.timeouts.cold_start
                 if until is None:
@@ -83,8 +121,36 @@ class Cold:
                     raise
             else:
                 self._ask_at = 0.0
+                if self._spell.since is not None:
+                    await self._answered(call, reply)
                 return reply
             await self._come_up(call, until)
+
+    async def _answered(self, call: Call, reply: Reply) -> None:
+        mine = (one.started for one in reversed(call.tally.attempts) if one.target is self._target)
+        seconds = self._spell.end(next(mine, None), self._runtime.now())
+        if seconds is None:
+            return
+        try:
+            await self._tell("on_ready", seconds=seconds)
+        except BaseException:  # the call was given up meanwhile
+            await reply.aclose()
+            raise
+
+    async def _tell(self, name: HookName, *, seconds: float | None = None, reason: str = "") -> None:
+        target = self._target
+        if self._hooks.wants(name):
+            await self._hooks.fire(
+                HookEvent(
+                    name=name,
+                    at=self._runtime.wall(),
+                    mode=target.mode,
+                    model=target.logical or target.model,
+                    target=target.name,
+                    seconds=seconds,
+                    reason=reason,
+                )
+            )
 
     def _refuse_while_known(self, call: Call) -> None:
         """Raise ColdError where the target was asked a moment ago and was cold."""

@@ -13,6 +13,7 @@ from hybrid_infer.calls.call import Attempt, Call, Target
 from hybrid_infer.calls.money import Cost
 from hybrid_infer.calls.reply import Ending, Reply
 from hybrid_infer.errors import ColdError, RefusedError, SaturatedError
+from hybrid_infer.hooks import HookEvent, Hooks
 from hybrid_infer.runtime.base import Runtime
 
 _HOUR = 3600.0
@@ -46,6 +47,35 @@ class Overflow:
             self._calm_since = now
         self.overflowing = now - self._calm_since < self._dwell
         return False
+
+
+class Tide:
+    """Whether calls overflow at present, for whatever reason. Pure.
+
+    It begins with a call that goes to the overflow, and ends with one that base answers once `dwell` seconds
+    have passed since the last that went there: single calls to and fro are one overflow.
+    """
+
+    def __init__(self, dwell: float) -> None:
+        self._dwell = dwell
+        self._last = 0.0
+        self.since: float | None = None
+
+    def out(self, now: float) -> bool:
+        """A call goes to the overflow; whether that is a beginning."""
+        self._last = now
+        if self.since is not None:
+            return False
+        self.since = now
+        return True
+
+    def back(self, now: float) -> float | None:
+        """Base answered a call; how long calls had overflowed where that has ended now, else None."""
+        since = self.since
+        if since is None or now - self._last < self._dwell:
+            return None
+        self.since = None
+        return now - since
 
 
 class Cap:
@@ -97,6 +127,7 @@ class Route:
         impatient: do not wait for a cold candidate while another may answer.
         overflow, cap: the rules of mode ``hybrid``; no cap where it is None.
         cost: what attempts cost.
+        hooks, tide: who is told that calls begin and cease to overflow.
     """
 
     def __init__(
@@ -107,12 +138,16 @@ class Route:
         overflow: Overflow,
         cap: Cap | None,
         cost: Callable[[Sequence[Attempt]], Cost],
+        hooks: Hooks,
+        tide: Tide,
     ) -> None:
         self._runtime = runtime
         self._impatient = impatient
         self._overflow = overflow
         self._cap = cap
         self._cost = cost
+        self._hooks = hooks
+        self._tide = tide
         self._guard = runtime.guard()
         self._ended: SimpleQueue[tuple[list[Attempt], float]] = SimpleQueue()
 
@@ -131,8 +166,10 @@ class Route:
         for position, target in enumerate(order):
             last = position == len(order) - 1
             self._visit(call, target)
+            if call.overflows and target is call.candidates[1]:
+                await self._going_out(call)
             try:
-                return await self._serve(replace(call, patient=False) if impatient else call, target)
+                reply = await self._serve(replace(call, patient=False) if impatient else call, target)
             except ColdError as error:
                 cold = cold or (target if impatient else None)
                 if last and cold is None:
@@ -142,6 +179,10 @@ class Route:
                 if last and cold is None:
                     raise
                 call.tally.why.append(f"{target.name}: {error.message}")
+            else:
+                if self._tide.since is not None and call.overflows and target is call.candidates[0]:
+                    await self._come_back(call, reply)
+                return reply
         waited_for = call.candidates[0] if cold is None else cold
         call.tally.why.append(f"{waited_for.name}: nobody else takes the call, so it is waited for")
         return await waited_for.serve(call)
@@ -167,6 +208,41 @@ class Route:
             call.tally.why.append(f"{base.name}: busy, the wait would be about {wait:.1f} s")
             return (over, *(target for target in order if target is not over))
         return order
+
+    async def _going_out(self, call: Call) -> None:
+        base = call.candidates[0]
+        with self._guard:
+            begins = self._tide.out(self._runtime.now())
+        if begins and self._hooks.wants("on_overflow"):
+            why = (line for line in reversed(call.tally.why) if line.startswith(f"{base.name}: "))
+            await self._tell(call, overflowing=True, seconds=None, reason=next(why, ""))
+
+    async def _come_back(self, call: Call, reply: Reply) -> None:
+        with self._guard:
+            seconds = self._tide.back(self._runtime.now())
+        if seconds is None or not self._hooks.wants("on_overflow"):
+            return
+        try:
+            reason = f"{call.candidates[0].name} takes the calls again"
+            await self._tell(call, overflowing=False, seconds=seconds, reason=reason)
+        except BaseException:  # the call was given up meanwhile
+            await reply.aclose()
+            raise
+
+    async def _tell(self, call: Call, *, overflowing: bool, seconds: float | None, reason: str) -> None:
+        over = call.candidates[1]
+        await self._hooks.fire(
+            HookEvent(
+                name="on_overflow",
+                at=self._runtime.wall(),
+                mode=over.mode,
+                model=over.logical or over.model,
+                target=over.name,
+                seconds=seconds,
+                overflowing=overflowing,
+                reason=reason,
+            )
+        )
 
     async def _serve(self, call: Call, target: Target) -> Reply:
         if self._cap is None or not call.overflows or target is not call.candidates[1]:

@@ -207,7 +207,9 @@ class SimulatorServer:
 
     def _bound(self, port: int) -> socket.socket:
         """A socket that has the address and does not listen yet."""
-        made = socket.socket(socket.AF_INET6 if ":" in self._host else socket.AF_INET)
+        # The protocol by its number: with 0 asyncio does not take it for TCP, and does not set TCP_NODELAY.
+        family = socket.AF_INET6 if ":" in self._host else socket.AF_INET
+        made = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
         try:
             if os.name == "posix":  # elsewhere it lets two listen at one port
                 made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -143,9 +143,9 @@ class FunctionTransport(Protocol):
     """Carries calls to functions. With a blocking runtime it never suspends; with tasks it is awaited.
 
     `until` is `Runtime.now()` at which waiting is over, over connecting, finding the function, sending and
-    waiting. `connect` is the seconds that opening a connection may take. `notice` is told, from any thread, what
-    happened on the way that the outcome does not show. When a call's time is over, when its task is cancelled
-    or its thread interrupted, the input is cancelled at the provider.
+    waiting. `connect` is the seconds that opening a connection may take. `notice` is told, from any thread,
+    what happened on the way that the outcome does not show. When a call's time is over, when its task is
+    cancelled or its thread interrupted, the input is cancelled at the provider.
     """
 
     name: str

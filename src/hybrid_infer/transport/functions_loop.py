@@ -20,10 +20,11 @@ _LAST_WORDS = 1.0
 class Errand(Generic[T]):
     """One piece of work on the loop: `promise` is kept when it is done, `value` or `error` is then set.
 
-    `stop` asks it to end. It may be called from any thread and from finalisers: it takes no lock.
+    `stop` asks it to end. It may be called from any thread and from finalisers: it takes no lock. A value
+    that was there already goes to `drop`, in the loop.
     """
 
-    __slots__ = ("_loop", "_promise", "_stopped", "_stopping", "_task", "_work", "error", "value")
+    __slots__ = ("_drop", "_loop", "_promise", "_stopped", "_stopping", "_task", "_work", "error", "value")
 
     def __init__(
         self,
@@ -31,8 +32,10 @@ class Errand(Generic[T]):
         work: Callable[[], Coroutine[Any, Any, T]],
         promise: Promise,
         stopping: Callable[[asyncio.Task[Any]], None],
+        drop: Callable[[T], None] | None = None,
     ) -> None:
         self._loop = loop
+        self._drop = drop
         self._stopping = stopping
         self._work = work
         self._promise = promise
@@ -66,6 +69,8 @@ class Errand(Generic[T]):
         if self._task is not None:
             self._stopping(self._task)
             self._task.cancel()
+        elif self.value is not None and self._drop is not None:
+            self._drop(self.value)
 
     def _end(self, task: asyncio.Task[T]) -> None:
         self._task = None
@@ -89,10 +94,15 @@ class LoopThread:
         self._ends = False
         mend_after_fork(self, LoopThread._forget)
 
-    def errand(self, work: Callable[[], Coroutine[Any, Any, T]], promise: Promise) -> Errand[T]:
+    def errand(
+        self,
+        work: Callable[[], Coroutine[Any, Any, T]],
+        promise: Promise,
+        drop: Callable[[T], None] | None = None,
+    ) -> Errand[T]:
         """Begin `work` in the loop and a copy of the caller's context."""
         loop = self._loop or self._begin()
-        errand = Errand(loop, work, promise, self._keep)
+        errand = Errand(loop, work, promise, self._keep, drop)
         loop.call_soon_threadsafe(errand.start)
         return errand
 

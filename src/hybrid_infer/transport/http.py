@@ -129,7 +129,9 @@ class HttpResponse:
         self._turn = turn
         self._decode = decode
         self._ended = False
-        self._stream: DeadlineStream = cast("Any", response).extensions["network_stream"]
+        # Where the server switches protocols, httpcore puts a stream of its own around it.
+        around: httpcore.NetworkStream = cast("Any", response).extensions["network_stream"]
+        self._stream: DeadlineStream = around.get_extra_info("stream")
         self._open: _Open | None = _Open(response, iter(cast("Iterable[bytes]", response.stream)))
         pools.underway.hold(self, self._open)
 
@@ -164,7 +166,7 @@ class HttpResponse:
         underway = self._pools.underway.take(self)
         if underway is not None:
             self._open = None
-            self._stream.close()
+            self._stream.cut()
             self._pools.underway.leave(underway)
             self._pools.give_place()
 
@@ -173,6 +175,7 @@ class HttpResponse:
         if underway is not None:
             self._open = None
             try:
+                self._stream.release()  # before the pool hears of it, and gives it to another request
                 underway.response.close()
             finally:
                 self._pools.give_place()

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import httpcore
 import httpx
 
 from hybrid_infer.errors import ClientClosedError
@@ -70,9 +71,11 @@ class InjectedTransport:
 
         body = request.body if isinstance(request.body, bytes) else Pieces(request.body, before)
         try:
-            response = self._client.send(
-                wire_request(self._client, request, body, waits), stream=True, follow_redirects=False
-            )
+            wire = wire_request(self._client, request, body, waits)
+            begins = _beginning(self._client, wire.url)
+            if begins is not None:
+                wire.extensions["trace"] = begins
+            response = self._client.send(wire, stream=True, follow_redirects=False)
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise self._explained(error, request.origin, until, connect) from None
         finally:
@@ -179,6 +182,38 @@ class InjectedResponse:
 
     def __del__(self) -> None:
         self.abandon()
+
+
+def _beginning(client: Any, url: httpx.URL) -> Callable[[str, Any], None] | None:
+    """What `httpcore` is to call as a request goes on (its `trace` extension), so that no connection is
+    closed under it; None where the client has another pool than that of `httpcore`.
+
+    The pool of httpcore 1.0.9 closes connections that it has just given to a request of another thread: they
+    count as idle until that thread comes to them, and as expired where the answer is there by the time the
+    pool looks. The request then fails with "bad file descriptor", or waits for nothing until its time is
+    over (https://github.com/encode/httpcore/issues/1110). From the moment that the request is on its
+    connection the pool leaves it alone. So, before anything is written, we wait until a round of the pool
+    that began earlier is over, and have it choose again where that round took the connection away.
+
+    httpx and httpcore have no public way to this. Where their private names are others, the race is as it is.
+    """
+    try:
+        pool: Any = client._transport_for_url(url)._pool
+        lock: Any = pool._optional_thread_lock
+        requests: list[Any] = pool._requests
+    except AttributeError:
+        return None
+
+    def begins(event: str, info: Any) -> None:
+        if event != "http11.send_request_headers.started":
+            return
+        with lock:
+            kept = pool.connections
+            mine = [each.connection for each in requests if each.request is info["request"]]
+        if any(connection not in kept for connection in mine):
+            raise httpcore.ConnectionNotAvailable
+
+    return begins
 
 
 def wire_request(

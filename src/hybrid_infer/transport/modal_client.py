@@ -48,12 +48,14 @@ class Connection:
 
     Args:
         token: gives the id (``ak-…``) and secret (``as-…``); None leaves both to Modal's own configuration:
-            ``MODAL_TOKEN_ID`` and ``MODAL_TOKEN_SECRET``, a profile, OAuth, or the container it runs in.
+            ``MODAL_TOKEN_ID`` and ``MODAL_TOKEN_SECRET``, or a profile. Where that has no token (OAuth, or
+            inside a Modal container), the client that the package keeps for the whole process is taken.
     """
 
     def __init__(self, modal: Any, token: Callable[[], tuple[str, str]] | None) -> None:
         self._modal = modal
         self._token = token
+        self._own = True
         self._secrets: tuple[str, ...] = ()
         self._opening: asyncio.Task[Any] | None = None
         self._waiting = 0
@@ -109,7 +111,7 @@ class Connection:
         if self._opening is not None and not self._opening.done():
             self._opening.cancel()
         client, self._client = self._client, None
-        if client is not None and self._token is not None:  # the other one belongs to the whole process
+        if client is not None and self._own:
             await client.close.aio()
 
     async def _open(self) -> Any:
@@ -120,10 +122,12 @@ class Connection:
         else:
             token = (settings.get("token_id") or "", settings.get("token_secret") or "")
         self._secrets = tuple(part for part in token if len(part) >= _SHORTEST_SECRET)
-        if self._token is None:
-            self._client = await modal.Client.from_env.aio()
-        else:
+        inside = self._token is None and os.environ.get("MODAL_IS_REMOTE") == "1"
+        self._own = all(token) and not inside
+        if self._own:
             self._client = await modal.Client.from_credentials.aio(*token)
+        else:
+            self._client = await modal.Client.from_env.aio()
         return self._client
 
 

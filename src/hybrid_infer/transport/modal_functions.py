@@ -18,7 +18,7 @@ from functools import partial
 from typing import Any, TypeVar
 
 from hybrid_infer.calls.functions import FunctionName
-from hybrid_infer.runtime.base import Runtime
+from hybrid_infer.runtime.base import Promise, Runtime
 from hybrid_infer.runtime.fork import mend_after_fork
 from hybrid_infer.transport.functions import FunctionFailure, FunctionTimeout, Notice, Returned, Stage
 from hybrid_infer.transport.functions_loop import THREAD, Errand
@@ -46,6 +46,8 @@ class Course:
 
 class ModalFunctions:
     """Carries calls to Modal, in the colour of its runtime.
+
+    Modal's package unpickles what a function returns or raises, so a function can run code in this process.
 
     Args:
         runtime: how waiting is done, and whose clock `until` is told on.
@@ -104,7 +106,8 @@ class ModalFunctions:
     ) -> ModalSpawned:
         """As `call`, without waiting for the result."""
         course = Course(notice=notice)
-        handle = await self.waited(partial(self._sent, name, args, kwargs, course), course, until, connect)
+        work = partial(self._sent, name, args, kwargs, course)
+        handle = await self.waited(work, course, until, connect, drop=_drop)
         return ModalSpawned(self, handle.object_id, handle)
 
     async def stream(
@@ -141,26 +144,25 @@ class ModalFunctions:
         course: Course,
         until: float,
         connect: float | None = None,
+        *,
+        drop: Callable[[T], None] | None = None,
     ) -> T:
         """The outcome of `work` in the loop, waited for until then; what nobody waits for is stopped."""
         connection = self._connected()
         promise = self._runtime.promise()
         before = HEARD.set(course.notice)  # for the errand, which takes a copy of this context
         try:
-            errand: Errand[T] = THREAD.errand(partial(work, connection), promise)
+            errand: Errand[T] = THREAD.errand(partial(work, connection), promise, drop)
         finally:
             HEARD.reset(before)
         try:
-            now = self._runtime.now()
+            kept = False
             if course.stage == "connect":
-                patience = min(until, now + (_CONNECT if connect is None else connect))
-                kept = await promise.wait(patience - now)
+                patience = self._runtime.now() + (_CONNECT if connect is None else connect)
+                kept = await self._kept(promise, min(until, patience))
                 if not kept and course.stage == "connect":
                     raise FunctionTimeout(stage="connect", place=place(self._modal))
-                now = self._runtime.now()
-            else:
-                kept = False
-            if not kept and not await promise.wait(until - now):
+            if not kept and not await self._kept(promise, until):
                 raise FunctionTimeout(stage=course.stage, place=place(self._modal), call_id=course.call_id)
         except BaseException:
             errand.stop()
@@ -179,6 +181,13 @@ class ModalFunctions:
                 call_id=course.call_id,
             )
         raise failure
+
+    async def _kept(self, promise: Promise, until: float) -> bool:
+        """Whether it is kept by then. Clocks of waiting may be a hair early, and then it is not yet then."""
+        while not await promise.wait(until - self._runtime.now()):
+            if self._runtime.now() >= until:
+                return False
+        return True
 
     async def function(self, name: FunctionName, course: Course, connection: Connection) -> Any:
         """In the loop: the handle of a function."""
@@ -233,11 +242,14 @@ class ModalFunctions:
     def _connected(self) -> Connection:
         if self._closed:
             raise FunctionFailure("the client is closed", cause="closed", stage="connect")
-        if self._connection is None:
-            with self._guard:
+        return self._connection or self._connect()
+
+    def _connect(self) -> Connection:
+        with self._guard:
+            if self._connection is None:
                 self._modal = self._modal or modal_package(self._throttle)
-                self._connection = self._connection or Connection(self._modal, self._token)
-        return self._connection
+                self._connection = Connection(self._modal, self._token)
+            return self._connection
 
     def _forget(self) -> None:
         self._connection = None
@@ -322,6 +334,11 @@ class ModalItems:
         if not self._over:
             self._over = True
             THREAD.say(partial(_left, self._items))
+
+
+def _drop(handle: Any) -> None:
+    """In the loop: nobody took the handle of a new call."""
+    THREAD.leave(_cancelled(handle))
 
 
 def _asked_to_stop() -> bool:

@@ -2,7 +2,7 @@
 
 It repeats its requests by itself, up to three times after a failure and longer where Modal throttles, and has
 no way to count that: the number of an attempt is only in what it sends. What it logs can be heard: that Modal
-throttles (a warning, always logged), and each repeat after a failure (with ``MODAL_LOGLEVEL=DEBUG`` alone, set
+throttles (a warning, always logged), and each repeat after a failure (only with ``MODAL_LOGLEVEL=DEBUG``, set
 before the package is imported). The task that logs runs in a copy of the context of its call.
 """
 

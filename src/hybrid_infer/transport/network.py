@@ -105,12 +105,24 @@ def _turn() -> Turn:
 
 
 class DeadlineStream(httpcore.NetworkStream):
-    """A connected socket. Closing it takes no lock, and may happen twice."""
+    """A connected socket. Closing it takes no lock, and may happen twice.
 
-    def __init__(self, connection: socket.socket) -> None:
+    The pool of `httpcore` 1.0.9 can close a connection that it has just given to a request of another thread:
+    it still counts as idle until that thread comes to it, and as expired where the answer is there by the
+    time the pool looks (https://github.com/encode/httpcore/issues/1110). The socket would be closed under the
+    request, which then fails or waits for nothing. So a request holds its stream from its first write until
+    `release`, and whoever closes it meanwhile only leaves word.
+    """
+
+    def __init__(self, connection: socket.socket, user: Turn) -> None:
         self._socket = connection
         self._ahead = b""
         """What came while a body was sent."""
+        self._user: Turn | None = user
+        self._free: list[None] = []
+        """One item while no request holds the stream. Who takes it out may write, or close; `list.pop` is
+        atomic."""
+        self._unwanted = False
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
         turn = _turn()
@@ -127,6 +139,8 @@ class DeadlineStream(httpcore.NetworkStream):
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
         turn = _turn()
+        if self._user is not turn:
+            self._hold(turn)
         turn.written()
         rest = memoryview(buffer)
         if turn.uploads:
@@ -202,7 +216,33 @@ class DeadlineStream(httpcore.NetworkStream):
         turn.connected()
         return self
 
+    def _hold(self, turn: Turn) -> None:
+        try:
+            self._free.pop()
+        except IndexError:
+            # The pool closed it since it chose it for this request; hearing so, it chooses again.
+            raise httpcore.ConnectionNotAvailable from None
+        self._user = turn
+
+    def release(self) -> None:
+        """The request that holds the stream has its whole answer, or gives up."""
+        self._user = None
+        self._free.append(None)
+        if self._unwanted:
+            self.close()
+
     def close(self) -> None:
+        """Close it, or have the request that holds it do so at its end, where that is not this thread's."""
+        self._unwanted = True
+        if self._user is None or self._user is not getattr(_now, "turn", None):
+            try:
+                self._free.pop()
+            except IndexError:
+                return
+        self.cut()
+
+    def cut(self) -> None:
+        """Close it, whoever holds it."""
         self._socket.close()
 
     def wake(self) -> None:
@@ -214,7 +254,10 @@ class DeadlineStream(httpcore.NetworkStream):
 
     def get_extra_info(self, info: str) -> Any:
         if info == "is_readable":
-            return bool(self._ahead) or _readable(self._socket)
+            # Asked of idle connections: what comes to a request that meanwhile began is no sign of an end.
+            return self._user is None and (bool(self._ahead) or _readable(self._socket))
+        if info == "stream":
+            return self
         if info == "ssl_object":
             return self._socket if isinstance(self._socket, ssl.SSLSocket) else None
         return self._socket if info == "socket" else None
@@ -243,7 +286,7 @@ class DeadlineBackend(httpcore.NetworkBackend):
         proxy = turn.proxy
         if proxy is not None:
             host, port = proxy.host, proxy.port
-        stream = DeadlineStream(_connected(host, port, turn))
+        stream = DeadlineStream(_connected(host, port, turn), turn)
         with self._guard:
             self._streams.add(stream)
         try:

@@ -7,13 +7,14 @@ from functools import partial
 from typing import Any
 
 from hybrid_infer.calls.call import Call, Priority, Service, Target
+from hybrid_infer.calls.expected import prompt_tokens
 from hybrid_infer.calls.money import Usage
 from hybrid_infer.calls.reply import Ending, Facts, Reply
 from hybrid_infer.errors import APIError, RefusedError, SaturatedError
 from hybrid_infer.layers.limits.admission import Admission, Kind, Refusal, Ticket
 from hybrid_infer.layers.limits.gate import Gate
 from hybrid_infer.layers.limits.policy import LimitPolicy
-from hybrid_infer.layers.limits.rates import answer_tokens, prompt_tokens
+from hybrid_infer.layers.limits.rates import answer_tokens
 from hybrid_infer.layers.limits.shared import SharedLimits
 from hybrid_infer.runtime.base import Runtime
 

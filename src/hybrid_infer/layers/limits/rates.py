@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Any, cast
+from collections.abc import Mapping
+from typing import Any
 
 BURST = 2.0
 """Seconds' worth that may be taken at once: Together's limits are per second, with a burst of twice that
 (recorded headers, 2025). So a minute holds at most 62 s' worth."""
-
-CHARACTERS_PER_TOKEN = 4
-"""OpenAI's rule of thumb for English text (help article "What are tokens and how to count them", 2026-10)."""
 
 _ROUNDING = 1e-6
 """Seconds' worth that may be missing: who waited exactly long enough must not wait again for a rounding."""
@@ -50,26 +47,9 @@ class Bucket:
             self._at = now
 
 
-def prompt_tokens(body: Mapping[str, Any]) -> float:
-    """An estimate from the characters of the prompt."""
-    return (_characters(body.get("messages")) + _characters(body.get("prompt"))) / CHARACTERS_PER_TOKEN
-
-
 def answer_tokens(body: Mapping[str, Any], usual: float | None) -> float:
     """An estimate: what answers usually take, at most what the call allows; that, before any has ended."""
     allowed = body.get("max_completion_tokens") or body.get("max_tokens")
     if isinstance(allowed, int):
         return float(allowed) if usual is None else min(usual, float(allowed))
     return usual or 0.0
-
-
-def _characters(part: object) -> int:
-    """Of texts however deep: a prompt, messages, or the parts of one."""
-    if isinstance(part, str):
-        return len(part)
-    if isinstance(part, Mapping):
-        fields = cast("Mapping[str, object]", part)
-        return _characters(fields.get("content")) + _characters(fields.get("text"))
-    if isinstance(part, list | tuple):
-        return sum(_characters(inner) for inner in cast("Iterable[object]", part))
-    return 0
