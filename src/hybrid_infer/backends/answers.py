@@ -100,9 +100,9 @@ def read_answer(call: Call, response: RawResponse, error_of: ErrorOf, redact: Re
     return value, _facts(call, value, response)
 
 
-def estimated_completion(call: Call, characters: int) -> Usage:
-    """Usage of a completion that states none, from the length of its texts."""
-    return estimated(characters(call.body.get("prompt")), characters)
+def estimated_completion(call: Call, length: int) -> Usage:
+    """Usage of a completion that states none, from the characters of its texts."""
+    return estimated(characters(call.body.get("prompt")), length)
 
 
 def _wrong(call: Call, response: RawResponse, wrong: str, error_of: ErrorOf, redact: Redact) -> Exception:
