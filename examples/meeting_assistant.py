@@ -1,8 +1,16 @@
-"""Meeting assistant: a summary, the action items and the decisions of every transcript in a folder.
+"""Meeting assistant: recordings in, minutes out; and what every step of it cost.
 
-It runs as it is, without a key, against simulated providers:
+Each recording is transcribed, then summarised, then searched for action items, which come back as objects
+with an owner and a due date. Several meetings are worked on at a time; one that fails
+leaves the others alone.
+
+It runs as it is, without a key, against simulated providers. Transcripts stand in for recordings there:
 
     HYBRID_INFER_SIMULATE=1 python meeting_assistant.py
+
+With a key and a folder of recordings it does the same to them:
+
+    TOGETHER_API_KEY=… HYBRID_INFER_MODEL=Qwen/Qwen3.5-9B python meeting_assistant.py ~/recordings
 
 Where it runs is set outside, for example with HYBRID_INFER_MODE=modal. Nothing below knows about it.
 """
@@ -10,18 +18,40 @@ Where it runs is set outside, for example with HYBRID_INFER_MODE=modal. Nothing 
 from __future__ import annotations
 
 import asyncio
+import sys
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from hybrid_infer import APIError, AsyncClient, Hybrid
 
 TRANSCRIPTS = Path(__file__).parent / "transcripts"
+RECORDINGS = (".txt", ".mp3", ".m4a", ".wav", ".webm", ".flac")
+TRANSCRIBER = "openai/whisper-large-v3"
 AT_A_TIME = 4
 
 ROLE = "You help people after a meeting. Use only what was said in it, and name who said it."
 SUMMARY = "Write a summary of this meeting in at most ten lines."
-ACTION_ITEMS = "List the action items: who does what, and by when. One per line, each after a dash."
-DECISIONS = "List the decisions. One per line, each after a dash."
+ACTION_ITEMS = (
+    "List the action items of this meeting as JSON: action_items, each with task, owner, and due, in the "
+    "words of the speaker, or null where no date was named."
+)
+
+
+@dataclass
+class ActionItem:
+    """What somebody said they would do."""
+
+    task: str
+    owner: str
+    due: str | None
+
+
+@dataclass
+class ActionItems:
+    """The shape that the model is held to."""
+
+    action_items: list[ActionItem]
 
 
 @dataclass
@@ -29,86 +59,104 @@ class Minutes:
     """What is known of one meeting. After an `error` it holds what had been answered before."""
 
     title: str
+    transcript: str = ""
     summary: str = ""
-    action_items: list[str] = field(default_factory=list)
-    decisions: list[str] = field(default_factory=list)
-    calls: list[Hybrid] = field(default_factory=list)
+    action_items: list[ActionItem] = field(default_factory=list[ActionItem])
+    steps: dict[str, Hybrid] = field(default_factory=dict[str, Hybrid])
     error: APIError | None = None
 
+    @property
+    def calls(self) -> list[Hybrid]:
+        return list(self.steps.values())
 
-async def assist(client: AsyncClient, transcript: str) -> Minutes:
-    """The minutes of one meeting. Its title is the first line of the transcript."""
-    title, _, said = transcript.partition("\n")
-    minutes = Minutes(title.strip("# "))
+
+async def assist(client: AsyncClient, recording: Path) -> Minutes:
+    """The minutes of one meeting, which is named as its file is."""
+    minutes = Minutes(recording.stem.replace("-", " ").capitalize())
+    step = "transcribe"
     try:
-        # One after the other, the transcript first: providers bill a prompt's repeated beginning at less.
-        minutes.summary = await streamed(client, said, SUMMARY, minutes.calls)
-        minutes.action_items = points(await streamed(client, said, ACTION_ITEMS, minutes.calls))
-        minutes.decisions = points(await complete(client, said, DECISIONS, minutes.calls))
+        # The verbose form tells how long the recording is, which is what it costs by.
+        heard = await client.audio.transcriptions.create(
+            file=recording, model=TRANSCRIBER, response_format="verbose_json"
+        )
+        minutes.steps[step], minutes.transcript = heard.hybrid, heard.text
+
+        step = "summarise"
+        async with await client.chat.completions.create(
+            messages=prompt(heard.text, SUMMARY), stream=True
+        ) as stream:
+            async for chunk in stream:
+                for choice in chunk.choices:
+                    minutes.summary += choice.delta.content or ""  # show it to somebody who waits
+        minutes.steps[step] = stream.hybrid
+
+        step = "action items"
+        found = await client.chat.completions.create(
+            messages=prompt(heard.text, ACTION_ITEMS), response_format=ActionItems
+        )
+        minutes.steps[step], minutes.action_items = found.hybrid, found.parsed.action_items
     except APIError as error:
-        minutes.error = error
-        minutes.calls.append(error.hybrid)
+        minutes.steps[step], minutes.error = error.hybrid, error
     return minutes
 
 
-async def streamed(client: AsyncClient, said: str, task: str, calls: list[Hybrid]) -> str:
-    """Ask, and take the answer piece by piece as it is written."""
-    pieces: list[str] = []
-    async with await client.chat.completions.create(messages=prompt(said, task), stream=True) as stream:
-        async for chunk in stream:
-            for choice in chunk.choices:
-                pieces.append(choice.delta.content or "")  # show it to somebody who waits
-    calls.append(stream.hybrid)
-    return "".join(pieces)
-
-
-async def complete(client: AsyncClient, said: str, task: str, calls: list[Hybrid]) -> str:
-    """Ask, and take the answer when it is complete."""
-    reply = await client.chat.completions.create(messages=prompt(said, task))
-    calls.append(reply.hybrid)
-    return reply.choices[0].message.content or ""
-
-
 def prompt(said: str, task: str) -> list[dict[str, str]]:
+    """The transcript comes first: providers bill a prompt's repeated beginning at less."""
     return [{"role": "system", "content": ROLE}, {"role": "user", "content": f"{said}\n\n{task}"}]
 
 
-def points(answer: str) -> list[str]:
-    """The lines of a list, without their dashes."""
-    lines = (line.strip() for line in answer.splitlines())
-    return [line.lstrip("-•* ") for line in lines if line.startswith(("-", "•", "*"))]
-
-
 async def run(client: AsyncClient, folder: Path) -> list[Minutes]:
-    """The minutes of all transcripts in `folder`, a few meetings at a time."""
+    """The minutes of all recordings in `folder`, a few meetings at a time."""
     places = asyncio.Semaphore(AT_A_TIME)
 
-    async def one(path: Path) -> Minutes:
+    async def one(recording: Path) -> Minutes:
         async with places:
-            return await assist(client, path.read_text("utf-8"))
+            return await assist(client, recording)
 
-    return await asyncio.gather(*(one(path) for path in sorted(folder.glob("*.txt"))))
+    recordings = sorted(path for path in folder.iterdir() if path.suffix.lower() in RECORDINGS)
+    return await asyncio.gather(*map(one, recordings))
 
 
 def written(minutes: Minutes) -> str:
-    """The minutes as text, and in the last line what they took."""
-    lists = [("Action items", minutes.action_items), ("Decisions", minutes.decisions)]
-    text = [minutes.title, "", minutes.summary]
-    text += ["\n".join(["", f"{name}:", *(f"- {item}" for item in items)]) for name, items in lists]
+    """The minutes as text, and in the last lines what they took."""
+    text = [minutes.title, "", minutes.summary, "", "Action items:"]
+    for item in minutes.action_items:
+        text.append(f"- {item.owner}: {item.task} (due: {item.due or 'not said'})")
     if minutes.error is not None:
         text += ["", f"not complete: {minutes.error}"]
-    unknown = next((call.cost.reason for call in minutes.calls if call.cost.amount is None), None)
-    known = sum(call.cost.amount for call in minutes.calls if call.cost.amount is not None)
-    cost = f"${known:.6f}" if unknown is None else f"cost unknown: {unknown}"
-    seconds = sum(call.latency or 0.0 for call in minutes.calls)
-    text += ["", f"[{len(minutes.calls)} calls to {minutes.calls[-1].target}, {seconds:.1f} s, {cost}]", ""]
-    return "\n".join(text)
+    text.append("")
+    for step, call in minutes.steps.items():
+        text.append(f"[{step}: {call.target}, {call.latency or 0.0:.1f} s, {cost([call])}]")
+    return "\n".join([*text, ""])
+
+
+def total(meetings: list[Minutes]) -> str:
+    """What each step cost over all meetings, and all steps together."""
+    steps = list(dict.fromkeys(step for minutes in meetings for step in minutes.steps))
+    lines = [
+        f"{step}: {cost(minutes.steps[step] for minutes in meetings if step in minutes.steps)}"
+        for step in steps
+    ]
+    calls = [call for minutes in meetings for call in minutes.calls]
+    return "\n".join([*lines, f"total of {len(calls)} calls: {cost(calls)}"])
+
+
+def cost(calls: Iterable[Hybrid]) -> str:
+    """The sum; or why there is none, since what is unknown is not nothing."""
+    costs = [call.cost for call in calls]
+    unknown = next((cost.reason for cost in costs if cost.amount is None), None)
+    if unknown is not None:
+        return f"cost unknown: {unknown}"
+    return f"${sum(cost.amount for cost in costs if cost.amount is not None):.6f}"
 
 
 async def main() -> None:
+    folder = Path(sys.argv[1]).expanduser() if len(sys.argv) > 1 else TRANSCRIPTS
     async with AsyncClient() as client:
-        for minutes in await run(client, TRANSCRIPTS):
-            print(written(minutes))
+        meetings = await run(client, folder)
+    for minutes in meetings:
+        print(written(minutes))
+    print(total(meetings))
 
 
 if __name__ == "__main__":
