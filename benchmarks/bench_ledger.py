@@ -24,18 +24,19 @@ from loopback import served
 
 from hybrid_infer.calls.call import Attempt, Call, Target
 from hybrid_infer.calls.money import Cost, Usage
-from hybrid_infer.calls.records import CallRecord, call_record
+from hybrid_infer.calls.records import new_id
 from hybrid_infer.calls.reply import Facts
+from hybrid_infer.calls.rows import CallRows, call_rows
 from hybrid_infer.prices.chosen import machine_division
 from hybrid_infer.settings import Settings
 from hybrid_infer.stores.ledger.file import LedgerFile, lock_of
 from hybrid_infer.stores.ledger.schema import HOUR_NS
 from hybrid_infer.stores.ledger.summary import summarise
-from hybrid_infer.stores.ledger.writer import Ledger
+from hybrid_infer.stores.ledger.writer import EVERY, Ledger
 
 BEGAN_NS = 1_790_000_000 * 10**9
 STEP_NS = 518_400_000
-"""5 million calls in 30 days."""
+"""Between two calls: 5 million in 30 days."""
 
 TARGET = Target(
     name="together-serverless/Qwen/Qwen3.5-9B",
@@ -56,18 +57,13 @@ CALL.tally.attempts.append(
 )
 
 
-def make_record() -> CallRecord:
-    """The record of a call that has just ended. The call itself is there anyway."""
-    wall = datetime.now(UTC)
-    return call_record(CALL, FACTS, COST, outcome="success", now=101.5, wall=wall, rate=lambda _: None)
+def later() -> partial[CallRows]:
+    """A call that has just ended, as the client leaves it to the ledger's thread."""
+    return partial(call_rows, CALL, FACTS, COST, "success", 101.5, datetime.now(UTC), no_rate, new_id())
 
 
-def later() -> partial[CallRecord]:
-    """As the client leaves it to the ledger's thread."""
-    wall = datetime.now(UTC)
-    return partial(
-        call_record, CALL, FACTS, COST, outcome="success", now=101.5, wall=wall, rate=lambda _: None
-    )
+def no_rate(_: Target) -> None:
+    """What a machine costs: this is none."""
 
 
 def per_call(work: Callable[[], object], calls: int = 300) -> float:
@@ -92,33 +88,41 @@ def beside_httpx(folder: Path) -> None:
             ledger.put(later())
 
         per_call(recorded, 500)
-        pairs = [(per_call(bare), per_call(recorded)) for _ in range(15)]
+        pairs = [(_both(bare), _both(recorded)) for _ in range(15)]
     ledger.close(timeout=60)
-    alone = median(bare for bare, _ in pairs)
-    more = median(recorded - bare for bare, recorded in pairs)
-    print(f"bare httpx call            {alone * 1e6:8.0f} us")
+    alone, used = (median(bare[which] for bare, _ in pairs) for which in (0, 1))
+    more, behind = (median(with_it[which] - bare[which] for bare, with_it in pairs) for which in (0, 1))
+    print(f"bare httpx call            {alone * 1e6:8.0f} us, {used * 1e6:.0f} us of CPU")
     print(f"  with a record, more      {more * 1e6:8.1f} us = {more / alone:.3f} of it")
+    print(f"  CPU of all threads, more {behind * 1e6:8.1f} us = {behind / used:.3f} of that")
+
+
+def _both(work: Callable[[], object], calls: int = 300) -> tuple[float, float]:
+    """Seconds that one call takes, and seconds of CPU that this process does."""
+    used = time.process_time()
+    took = per_call(work, calls)
+    time.sleep(3 * EVERY)  # what is behind is written then
+    return took, (time.process_time() - used) / calls
 
 
 def hot_path(folder: Path) -> None:
     ledger = Ledger(folder / "hot.sqlite", most_waiting=10**9)
-    made = per_call(make_record, 5000)
-    record = make_record()
-    records = [make_record() for _ in range(20_000)]
-    put = per_call(lambda: ledger.put(record), 1)
+    made = per_call(lambda: later()(), 5000)
+    records = [later() for _ in range(20_000)]
+    ledger.put(later())
     began = time.perf_counter()
     for one in records:
         ledger.put(one)
     put = (time.perf_counter() - began) / len(records)
     ledger.close(timeout=60)
-    print(f"making a record            {made * 1e6:8.1f} us")
+    print(f"making its rows            {made * 1e6:8.1f} us")
     print(f"putting it                 {put * 1e6:8.1f} us, while the thread writes")
 
 
 def throughput(folder: Path, calls: int = 200_000) -> None:
     """As fast as the writer takes them: two rows for each call."""
     path = folder / "throughput.sqlite"
-    batches = [[make_record() for _ in range(2000)] for _ in range(calls // 2000)]
+    batches = [[later()() for _ in range(2000)] for _ in range(calls // 2000)]
     file = LedgerFile(path, 2**40, lock_of(path))
     began, used = time.perf_counter(), time.process_time()
     for batch in batches:
@@ -159,7 +163,7 @@ INSERT INTO attempt_rows SELECT p.process || printf('%010x', i), 0, began, began
 
 
 def filled(path: Path, calls: int, processes: int) -> None:
-    """A ledger of 30 days on one machine, used by so many processes at a time."""
+    """A ledger of one machine that so many processes used at a time; 5 million calls take 30 days."""
     file = LedgerFile(path, 2**60, lock_of(path))
     file.write([])
     file.close()
@@ -169,7 +173,7 @@ def filled(path: Path, calls: int, processes: int) -> None:
     db.execute("PRAGMA cache_size = -200000")
     db.execute(f"""CREATE TEMP TABLE made AS
       WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n LIMIT {calls})
-      SELECT i, {BEGAN_NS} + i * {STEP_NS * 5_000_000 // calls} AS began,
+      SELECT i, {BEGAN_NS} + i * {STEP_NS} AS began,
         200000000 + i * 7919 % 1000 * 2000000 AS took, i % 997 * 100 AS cost,
         'model-' || (i / {processes} % 4) AS model, 'purpose-' || (i / {processes} % 5) AS purpose,
         printf('%022x', i % {processes}) AS process FROM n""")
@@ -181,11 +185,12 @@ def filled(path: Path, calls: int, processes: int) -> None:
 
 
 def reading(folder: Path, rows: int) -> None:
-    """One process, where sums are enough; and four on one machine, whose time has to be divided anew."""
+    """One process, where sums are enough; and four on one machine, whose time has to be divided anew: among
+    purposes that have it at the same time, too."""
     for processes in (1, 4):
         path = folder / f"{processes}.sqlite"
         filled(path, rows // 2, processes)
-        for by in (None, "day"):
+        for by in (None, "day", "purpose"):
             began, used = time.perf_counter(), time.process_time()
             found = summarise([path], divide=machine_division(Settings()), by=by)
             took, used = time.perf_counter() - began, time.process_time() - used

@@ -63,6 +63,9 @@ SOMETIMES = st.lists(
     ),
     max_size=6,
 )
+STATE_OF_ONE = st.builds(
+    lambda at, serving: StateChange(at=at, serving=serving), st.integers(0, 3_000), st.sampled_from([None, 1])
+)
 UNTIL = 5_000
 
 
@@ -153,6 +156,28 @@ def test_the_days_of_a_machine_add_up(spans: list[Span], states: list[StateChang
     assert (None in [day.total for day in days]) == (whole.total is None)
     if whole.total is not None:
         assert sum(day.total.nano or 0 for day in days if day.total is not None) == whole.total.nano
+
+
+@pytest.mark.parametrize("terms", KINDS)
+@given(
+    spans=SPANS.map(lambda spans: [replace(span, role="call") for span in spans]) | SPANS,
+    states=st.just([]) | st.lists(STATE_OF_ONE, max_size=3) | SOMETIMES,
+    numbers=st.lists(st.integers(0, 2), min_size=25, max_size=25),
+    marks=st.sampled_from([(), (0, UNTIL), (0, 700, 1_500, UNTIL)]),
+)
+def test_what_need_not_be_told_apart_is_the_same_together(
+    terms: Terms, spans: list[Span], states: list[StateChange], numbers: list[int], marks: tuple[int, ...]
+) -> None:
+    """To the nanosecond, and so are the reports."""
+    stays = sorted(((span.ended, n, span.began) for n, span in enumerate(spans, 1)), key=lambda stay: stay[2])
+    roles: list[Role] = [span.role for span in spans]
+    alike = numbers[: len(spans)]
+    apart, reports = settle(terms, stays, roles, states=states, marks=marks)
+    together, same = settle(terms, stays, roles, states=states, marks=marks, alike=alike)
+    assert same == reports
+    for number in range(3):
+        shares = [(a, b) for a, b, of in zip(apart, together, alike, strict=True) if of == number]
+        assert sum(a for a, _ in shares) == sum(b for _, b in shares)
 
 
 @given(SPANS, STATES, st.randoms(use_true_random=False))

@@ -169,6 +169,11 @@ class Account:
             self._up_until = [self._last] * self._serving
         self._serving, self._starting = serving, starting
 
+    @property
+    def in_flight(self) -> int:
+        """Calls that are there and do not wait."""
+        return self._calls
+
     def totals(self, at: int) -> Totals:
         """What has come together until `at`."""
         self.advance(at)

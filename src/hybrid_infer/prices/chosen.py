@@ -54,10 +54,12 @@ def machine_division(settings: Settings) -> Callable[..., tuple[list[int], list[
         stays: Iterable[tuple[int, int, int]],
         roles: Sequence[Role],
         *,
-        states: Iterable[StateChange],
+        states: Sequence[StateChange],
         marks: Sequence[int] = (),
+        alike: Sequence[int] | None = None,
     ) -> tuple[list[int], list[MachineReport]]:
-        return settle(book.terms_in(mode, nano_per_hour), stays, roles, states=states, marks=marks)
+        terms = book.terms_in(mode, nano_per_hour)
+        return settle(terms, stays, roles, states=states, marks=marks, alike=alike)
 
     return divide
 

@@ -64,6 +64,11 @@ class Meter:
         self._events.put(partial(self._account.set_state, serving, starting, round(now * NANO)))
         self._work()
 
+    @property
+    def in_flight(self) -> int:
+        """Calls that use the machine now."""
+        return self._account.in_flight
+
     def settle(self) -> None:
         """Wait until the share of everybody who has left is known. It locks: not for finalisers."""
         with self._guard:

@@ -7,14 +7,18 @@ together is too much then, wherever they were there at the same time; and none o
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Sequence
-from heapq import heappop, heappush
+from bisect import insort
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain, pairwise
 from operator import itemgetter
+from typing import TypeAlias
 
 from hybrid_infer.calls.machines import MachineReport, Role, StateChange
 from hybrid_infer.calls.money import NANO
 from hybrid_infer.prices.account import Account, Terms, Totals
+
+Stay: TypeAlias = tuple[int, int, int]
+"""End, group and begin."""
 
 _END = (0, 0, sys.maxsize - 1)
 """Comes after all stays: by then everybody has left."""
@@ -22,11 +26,12 @@ _END = (0, 0, sys.maxsize - 1)
 
 def settle(
     terms: Terms,
-    stays: Iterable[tuple[int, int, int]],
+    stays: Iterable[Stay],
     roles: Sequence[Role],
     *,
-    states: Iterable[StateChange] = (),
+    states: Sequence[StateChange] = (),
     marks: Sequence[int] = (),
+    alike: Sequence[int] | None = None,
 ) -> tuple[list[int], list[MachineReport]]:
     """The shares of calls from all processes that used one machine, and what the machine cost.
 
@@ -39,12 +44,47 @@ def settle(
         states: what was known of the machine, from whomever; the last word counts.
         marks: moments in ascending order: there is a report of the time between any two. Without them there
             is one, from the first event to the last.
+        alike: for each group a number. The times of groups of one number need not be told apart: one of them
+            may be given what is the others'. That takes half as long, where the machine is mostly theirs.
 
     Returns:
         the time given to each group, cold starts included, in nanoseconds: all of it together is what was
         attributed, and groups that were refused are given nothing. And the reports.
     """
+    one_replica = all(state.serving in (None, 1) and not state.starting for state in states)
+    if alike is not None and one_replica and terms.concurrency is None and set(roles) <= {"call"}:
+        stays = _as_one(stays, alike)
     return _Settling(terms, states, marks).through(stays, roles)
+
+
+def _as_one(stays: Iterable[Stay], alike: Sequence[int]) -> Iterator[Stay]:
+    """Stays that follow without a gap become one, where all of them are alike: while one replica is busy, how
+    many are there makes no difference to what they are given together."""
+    kept: list[Stay] = []
+    since = until = -sys.maxsize
+    number, mixed = 0, False
+    for stay in stays:
+        ended, group, began = stay
+        if began >= until:
+            if kept:
+                yield until, kept[0][1], since
+                kept.clear()
+            since, until, number, mixed = began, ended, alike[group - 1], False
+            kept.append(stay)
+            continue
+        if ended > until:
+            until = ended
+        if mixed:
+            yield stay
+        elif alike[group - 1] == number:
+            kept.append(stay)
+        else:
+            mixed = True
+            yield from kept
+            kept.clear()
+            yield stay
+    if kept:
+        yield until, kept[0][1], since
 
 
 class _Settling(Account):
@@ -61,13 +101,12 @@ class _Settling(Account):
         self._spans: list[Totals] = []
         self._window = round((terms.window or 0.0) * NANO)
 
-    def through(
-        self, stays: Iterable[tuple[int, int, int]], roles: Sequence[Role]
-    ) -> tuple[list[int], list[MachineReport]]:
+    def through(self, stays: Iterable[Stay], roles: Sequence[Role]) -> tuple[list[int], list[MachineReport]]:
         """See `settle`."""
         shares = [0] * (len(roles) + 1)
         some_differ = any(role != "call" for role in roles)
-        there: list[tuple[int, int, int]] = []  # a heap: who leaves next comes first
+        there: list[Stay] = []  # in order: who leaves next comes first
+        leave = there.pop
         # Nearly all of the time one replica is busy. Until `soon` that is so, and the time is divided right
         # here; the account is told later: of millions of calls each step counts. Cold starts are in `given`.
         given = rest = inside = last = paused = idle = 0
@@ -76,18 +115,18 @@ class _Settling(Account):
         for stay in chain(stays, [_END]):
             ended, group, began = stay
             while first <= began:
-                at, leaver, _ = heappop(there)
-                first = there[0][0] if there else sys.maxsize
-                if at >= soon:
-                    given, rest, soon = self._reach(at, given, rest, inside, last, paused, idle)
+                leaver = leave(0)[1]
+                if first >= soon:
+                    given, rest, soon = self._reach(first, given, rest, inside, last, paused, idle)
                     paused = idle = 0
                 elif inside == 1:
-                    given += rest + at - last
+                    given += rest + first - last
                     rest = 0
                 else:
-                    each, rest = divmod(rest + at - last, inside)
+                    each, rest = divmod(rest + first - last, inside)
                     given += each
-                last = at
+                last = first
+                first = there[0][0] if there else sys.maxsize
                 if some_differ and (role := roles[leaver - 1]) != "call":
                     soon = -1
                     if role == "wait":
@@ -102,17 +141,18 @@ class _Settling(Account):
             if began >= soon:
                 given, rest, soon = self._reach(began, given, rest, inside, last, paused, idle)
                 paused = idle = 0
-            elif inside == 0:
-                paused += began - last
-                idle += min(began - last, window)
-            elif inside == 1:
+            elif inside > 1:
+                each, rest = divmod(rest + began - last, inside)
+                given += each
+            elif inside:
                 given += rest + began - last
                 rest = 0
             else:
-                each, rest = divmod(rest + began - last, inside)
-                given += each
+                passed = began - last
+                paused += passed
+                idle += passed if passed < window else window
             last = began
-            heappush(there, stay)
+            insort(there, stay)  # few are there at a time: a heap takes longer
             if ended < first:
                 first = ended
             if some_differ and (role := roles[group - 1]) != "call":

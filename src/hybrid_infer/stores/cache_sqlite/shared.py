@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import logging
 import sqlite3
-import sys
 import time
 from _thread import start_new_thread
 from collections.abc import Callable
@@ -18,6 +17,7 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 
 from hybrid_infer.calls.cached import Entry
+from hybrid_infer.runtime.background import close_with_worker, wait_until
 from hybrid_infer.runtime.base import new_guard
 from hybrid_infer.runtime.fork import mend_after_fork
 from hybrid_infer.stores.cache_sqlite.connection import busy, damaged
@@ -203,7 +203,7 @@ class SharedCache:
         """Begin the thread, if there is none. The guard is held. False where no thread is to be had."""
         if self._running or self._held:
             return True
-        self._close_with_worker()
+        self._in_worker = self._in_worker or close_with_worker(self.close)
         try:
             start_new_thread(self._run, ())
         except RuntimeError:  # too many of them, or the interpreter is about to end
@@ -293,29 +293,17 @@ class SharedCache:
         finally:
             self._damaged = False
 
-    def _close_with_worker(self) -> None:
-        """Processes of multiprocessing end without `atexit`, and have finalizers of their own."""
-        util = sys.modules.get("multiprocessing.util")
-        if util is None or self._in_worker or sys.modules["multiprocessing.process"].parent_process() is None:
-            return
-        self._in_worker = True
-        util.Finalize(None, self.close, exitpriority=0)
-
     def hold(self) -> None:
         """Before a fork. SQLite must not have the file open: in the child it would take the parent's locks
         for its own, and not lock at all."""
         self._held = True
         self._wake.put(None)
         end = time.monotonic() + LAST_WAIT
-        while self._running and time.monotonic() < end:
-            time.sleep(0.001)
-        self._free = not self._running
+        self._free = wait_until(lambda: not self._running, end)
         # Not by waiting for it: a signal may have come in the middle of a read of this very thread.
-        while not self._reading.acquire(False):
-            if time.monotonic() >= end:
-                self._free = False
-                return
-            time.sleep(0.001)
+        if not wait_until(lambda: self._reading.acquire(False), end):
+            self._free = False
+            return
         try:
             self._reader.close()
         finally:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import atexit
 import os
-import time
-from pathlib import Path
 
 from hybrid_infer.calls.cached import Entry
+from hybrid_infer.runtime.background import OnePerFile
 from hybrid_infer.runtime.base import Runtime
 from hybrid_infer.stores.cache_sqlite.shared import LAST_WAIT, MAX_BYTES, SharedCache
 
@@ -47,7 +45,7 @@ class SqliteCache:
         return f"<SqliteCache {self._shared.path}>"
 
 
-_shared: dict[Path, SharedCache] = {}
+_shared = OnePerFile[SharedCache](LAST_WAIT)
 
 
 def sqlite_cache(
@@ -64,29 +62,7 @@ def sqlite_cache(
             one process that name the same file, the last one decides.
         keep_stale: seconds for which answers are kept beyond their time.
     """
-    place = Path(path).expanduser().absolute()
-    shared = _shared.setdefault(place, SharedCache(place))
+    shared = _shared.at(path, SharedCache)
     shared.max_bytes = max_bytes
     shared.keep_stale = max(shared.keep_stale, keep_stale)
     return SqliteCache(shared, runtime, keep_stale=keep_stale)
-
-
-def _close_all() -> None:
-    end = time.monotonic() + LAST_WAIT
-    for shared in list(_shared.values()):
-        shared.close(timeout=max(0.0, end - time.monotonic()))
-
-
-def _hold_all() -> None:
-    for shared in list(_shared.values()):
-        shared.hold()
-
-
-def _go_on_all() -> None:
-    for shared in list(_shared.values()):
-        shared.go_on()
-
-
-atexit.register(_close_all)
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(before=_hold_all, after_in_parent=_go_on_all)

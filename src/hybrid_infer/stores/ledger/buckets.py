@@ -9,9 +9,9 @@ _FINE = 4
 
 
 def bucket(ns: int) -> int:
-    """The class of a duration of at least 0."""
+    """The class of a duration; one below 0 counts as 0."""
     doublings = ns.bit_length() - _FINE - 1
-    return ns if doublings <= 0 else (doublings << _FINE) + (ns >> doublings)
+    return max(ns, 0) if doublings <= 0 or ns < 0 else (doublings << _FINE) + (ns >> doublings)
 
 
 def middle(number: int) -> int:

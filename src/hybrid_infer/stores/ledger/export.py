@@ -7,8 +7,9 @@ from datetime import UTC, datetime
 from typing import Any, Literal
 
 from hybrid_infer.calls.money import NANO, usd
+from hybrid_infer.calls.rows import ATTEMPT_COLUMNS, CALL_COLUMNS
 from hybrid_infer.stores.ledger.reader import LedgerReader
-from hybrid_infer.stores.ledger.schema import ATTEMPT_COLUMNS, CALL_COLUMNS, CORRECTION_COLUMNS
+from hybrid_infer.stores.ledger.schema import CORRECTION_COLUMNS
 
 Rows = Literal["calls", "attempts", "corrections"]
 

@@ -16,7 +16,8 @@ from typing import TypeAlias, TypeVar
 
 from hybrid_infer.calls.machines import StateRecord
 from hybrid_infer.calls.records import CallRecord, Correction
-from hybrid_infer.stores.ledger.batch import Batch, Numbers, Record, unknown_ids
+from hybrid_infer.calls.rows import CallRows
+from hybrid_infer.stores.ledger.batch import STATEMENTS, Batch, Numbers, Record, unknown_ids
 from hybrid_infer.stores.ledger.lock import FileLock
 from hybrid_infer.stores.ledger.schema import MIGRATIONS, migrate, version
 
@@ -138,7 +139,7 @@ class LedgerFile:
             os.close(os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
         except FileExistsError:
             pass
-        return sqlite3.connect(self._path, timeout=0, isolation_level=None)
+        return sqlite3.connect(self._path, timeout=0, isolation_level=None, cached_statements=STATEMENTS)
 
     def _prepare(self) -> None:
         db = self._db
@@ -210,7 +211,7 @@ class LedgerFile:
 def _new(db: sqlite3.Connection, records: Sequence[Record]) -> list[Record]:
     """Those that the file does not hold. The ids of calls and corrections are never the same; states may be
     written again."""
-    calls = [record.id for record in records if isinstance(record, CallRecord)]
+    calls = [record.id for record in records if isinstance(record, CallRecord | CallRows)]
     corrections = [record.id for record in records if isinstance(record, Correction)]
     new = unknown_ids(db, "call_rows", calls) | unknown_ids(db, "corrections", corrections)
     return [record for record in records if isinstance(record, StateRecord) or record.id in new]

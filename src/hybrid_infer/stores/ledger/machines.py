@@ -70,7 +70,7 @@ def machines(files: Sequence[Path], marks: Sequence[int], *, divide: Divide) -> 
         readers = [stack.enter_context(LedgerReader(file)) for file in files]
         for name in sorted({row[0] for reader in readers for row in reader.query(_MACHINES)}):
             used = Used(readers, name, "NULL", hours)
-            _, reports = used.divided(divide, marks)
+            _, reports = used.divided(divide, marks, alike=[0] * len(used.shares))
             starts, up = _service(used.states, marks or (-(2**63), 2**63))
             yield Machine(
                 name=name,

@@ -11,11 +11,10 @@ from typing import Any
 
 from hybrid_infer.calls.machines import StateRecord, WaitRecord
 from hybrid_infer.calls.records import AttemptRecord, CallRecord, Correction
+from hybrid_infer.calls.rows import ATTEMPT_COLUMNS, CALL_COLUMNS
 from hybrid_infer.errors import ConfigurationError
 from hybrid_infer.stores.ledger.file import PATIENCE, full_files, lock_of, patiently
 from hybrid_infer.stores.ledger.schema import (
-    ATTEMPT_COLUMNS,
-    CALL_COLUMNS,
     CORRECTION_COLUMNS,
     MIGRATIONS,
     STATE_COLUMNS,

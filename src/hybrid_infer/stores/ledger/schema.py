@@ -24,6 +24,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Sequence
 
+from hybrid_infer.calls.rows import ATTEMPT_KIND, ATTEMPT_ROW, CALL_KIND, CALL_ROW
 from hybrid_infer.errors import ConfigurationError
 
 APPLICATION_ID = 0x48494C47
@@ -50,28 +51,6 @@ SUMS = (
 )
 """The sums of a line: calls, tokens and nano-dollars. `tokens_unknown`, `cost_unknown` and `cost_estimated`
 count calls; `estimated_nano` is the part of `cost_nano` that is an estimate."""
-
-CALL_ROW = (
-    *("id", "began_ns", "latency_ns", "first_token_ns", "queue_ns", "cold_ns"),
-    *("input_tokens", "output_tokens", "cached_tokens", "reasoning_tokens"),
-    *("cost_nano", "saved_nano", "tag_hash"),
-)
-CALL_KIND = (
-    *("operation", "stream", "mode", "target", "model", "asked_model", "purpose", "simulated"),
-    *("outcome", "attempts", "restarts", "cold_start", "tokens_estimated", "cache"),
-    *("cost_basis", "cost_estimated", "cost_final", "cost_reason", "priced_at"),
-)
-CALL_COLUMNS = CALL_ROW + CALL_KIND
-
-ATTEMPT_ROW = (
-    *("call", "number", "began_ns", "ended_ns", "request_id"),
-    *("input_tokens", "output_tokens", "cached_tokens", "reasoning_tokens", "machine_ns"),
-)
-ATTEMPT_KIND = (
-    *("mode", "target", "model", "outcome", "verdict", "status", "billed", "lost", "lane"),
-    *("tokens_estimated", "rate"),
-)
-ATTEMPT_COLUMNS = ATTEMPT_ROW + ATTEMPT_KIND
 
 WAIT_COLUMNS = ("call", "number", "began_ns", "ended_ns", "machine_ns", "rate")
 STATE_COLUMNS = ("process", "at_ns", "serving", "starting", "rate", "simulated")
@@ -186,11 +165,17 @@ def version(db: sqlite3.Connection, path: object, *, latest: int = len(MIGRATION
     Raises:
         UnreadableLedgerError: it is something else, or newer than this package.
     """
-    # In one statement: between two of them another process may make the file.
-    found, application, tables = db.execute(
-        "SELECT user_version, application_id, (SELECT count(*) FROM sqlite_master)"
-        " FROM pragma_user_version, pragma_application_id"
-    ).fetchone()
+    # At one moment: somebody may be making the tables right now.
+    begun = db.in_transaction
+    if not begun:
+        db.execute("BEGIN")
+    try:
+        application: int = db.execute("PRAGMA application_id").fetchone()[0]
+        found: int = db.execute("PRAGMA user_version").fetchone()[0]
+        tables: int = db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
+    finally:
+        if not begun and db.in_transaction:  # a file that is no database ends it
+            db.execute("ROLLBACK")
     if application != APPLICATION_ID and (application or found or tables):
         raise UnreadableLedgerError(f"ledger: {path} is an SQLite file of something else; name another file")
     if found > latest:
@@ -198,7 +183,7 @@ def version(db: sqlite3.Connection, path: object, *, latest: int = len(MIGRATION
             f"ledger: {path} has version {found}, and this hybrid_infer knows versions up to {latest}: "
             "upgrade hybrid_infer, or name another file"
         )
-    return int(found)
+    return found
 
 
 def migrate(db: sqlite3.Connection, path: object, salt: bytes, *, steps: Sequence[str] = MIGRATIONS) -> None:

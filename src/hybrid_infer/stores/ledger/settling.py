@@ -44,8 +44,9 @@ class Divide(Protocol):
         stays: Iterable[tuple[int, int, int]],
         roles: Sequence[Role],
         *,
-        states: Iterable[StateChange],
+        states: Sequence[StateChange],
         marks: Sequence[int] = (),
+        alike: Sequence[int] | None = None,
     ) -> tuple[list[int], list[MachineReport]]: ...
 
 
@@ -126,7 +127,9 @@ class Used:
         self.rate: int | None = max((one for one in rates if one[1]), default=(0, None))[1]
         """What a replica costs in nano-dollars per hour; where the price has changed, the last one."""
 
-    def divided(self, divide: Divide, marks: Sequence[int] = ()) -> tuple[list[int], list[MachineReport]]:
+    def divided(
+        self, divide: Divide, marks: Sequence[int] = (), *, alike: Sequence[int] | None = None
+    ) -> tuple[list[int], list[MachineReport]]:
         """See `Divide`; groups are those of `shares`."""
         mode = self.machine.partition(" ")[0]
         roles: list[Role] = [share.role for share in self.shares]
@@ -137,7 +140,7 @@ class Used:
                 for rows in (["attempt_rows", "waits"] if "wait" in roles else ["attempt_rows"])
             ]
             stays = sources[0] if len(sources) == 1 else merge(*sources, key=itemgetter(2))
-            return divide(mode, self.rate, stays, roles, states=self.states, marks=marks)
+            return divide(mode, self.rate, stays, roles, states=self.states, marks=marks, alike=alike)
 
     def _shares(self, reader: LedgerReader, name: str) -> Iterator[tuple[int, Share]]:
         """Those of the hours asked for, and of a day around them: their attempts took part in the sharing."""
@@ -177,7 +180,7 @@ def settle(
     everybody = {share.process for share in used.shares}
     if not _overlap(used.shares) and used.watchers <= everybody and (not used.states or len(everybody) < 2):
         return None
-    times, _ = used.divided(divide)
+    times, _ = used.divided(divide, alike=_alike(used.shares))
     busy = seen = 0
     processes: set[str] = set()
     more: dict[tuple[Group, int], int] = {}
@@ -195,6 +198,20 @@ def settle(
         shifts[group] = shifts.get(group, Fraction(0)) + Fraction(ns * rate, _NANO_HOURS)
     settled = Settled(machine=machine, processes=len(processes), seen=seen / NANO, busy=busy / NANO)
     return Divided(settled, shifts)
+
+
+def _alike(shares: Sequence[Share]) -> list[int] | None:
+    """Which of them are added up in the end; None where these take turns so often that nothing is gained."""
+    if not shares:
+        return None
+    numbers: dict[tuple[Group, int, bool], int] = {}
+    found = [numbers.setdefault((of.group, of.rate, of.counted), len(numbers)) for of in shares]
+    spans: dict[int, tuple[int, int]] = {}
+    for number, share in zip(found, shares, strict=True):
+        began, ended = spans.get(number, (share.began, share.ended))
+        spans[number] = min(began, share.began), max(ended, share.ended)
+    whole = max(ended for _, ended in spans.values()) - min(began for began, _ in spans.values())
+    return found if sum(ended - began for began, ended in spans.values()) < 2 * whole else None
 
 
 def _overlap(shares: Iterable[Share]) -> bool:

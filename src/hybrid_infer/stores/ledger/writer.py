@@ -6,19 +6,17 @@ while without any, so that what waits for SQLite is never a call.
 
 from __future__ import annotations
 
-import atexit
 import logging
 import os
 import sqlite3
-import sys
 import time
 from _thread import start_new_thread
 from collections.abc import Callable
 from pathlib import Path
 from queue import Empty, SimpleQueue
 
-from hybrid_infer.calls.machines import StateRecord
-from hybrid_infer.calls.records import CallRecord, Correction, this_process
+from hybrid_infer.calls.records import this_process
+from hybrid_infer.runtime.background import OnePerFile, close_with_worker, wait_until
 from hybrid_infer.runtime.fork import mend_after_fork
 from hybrid_infer.stores.ledger.batch import Record
 from hybrid_infer.stores.ledger.file import PATIENCE, LedgerFile, lock_of
@@ -30,15 +28,15 @@ log = logging.getLogger("hybrid_infer")
 MAX_BYTES = 2**30
 """A file that has become larger is replaced by a new one."""
 
-EVERY = 0.05
+EVERY = 0.1
 """Seconds between two batches. A process that is killed loses what came since the last one: at most 250 ms,
-the rest being for the writing itself."""
+the rest being for the writing itself. A batch costs as much as some thirty records, so not more often."""
 
 MOST_WAITING = 20_000
 """Records kept where they cannot be written in time, some 20 MB; what comes then is counted and dropped."""
 
 _BATCH = 2_000
-_IDLE = 40
+_IDLE = 20
 """Rounds without a record after which the file is closed and the thread ends."""
 
 PAUSE = 5.0
@@ -105,8 +103,8 @@ class Ledger:
         """Have it written soon. Takes no lock and never waits; finalisers may call it.
 
         Args:
-            record: or what makes it, such as a `partial` of `call_record`: the thread makes many in a row,
-                in a third of the time. What it holds on to is held until then, for `EVERY` seconds.
+            record: or what makes it, such as a `partial` of `call_rows`: the thread makes many in a row, in
+                a third of the time. What it holds on to is held until then, for `EVERY` seconds.
         """
         records = self._records
         waiting = records.qsize()
@@ -145,7 +143,7 @@ class Ledger:
         except IndexError:
             return
         # Not in the thread: the process may have ended before that begins.
-        self._close_with_worker()
+        self._in_worker = self._in_worker or close_with_worker(self.close)
         try:
             # Not threading.Thread, which takes locks that a finaliser must not wait for.
             start_new_thread(self._run, ())
@@ -202,18 +200,19 @@ class Ledger:
         return True
 
     def _take(self, number: int) -> None:
+        take, pending = self._records.get_nowait, self._pending
         for _ in range(number):
-            record = self._records.get_nowait()
-            if len(self._pending) >= self._most_waiting:
+            record = take()
+            if len(pending) >= self._most_waiting:
                 self._dropped += 1
                 continue
-            if not isinstance(record, CallRecord | Correction | StateRecord):
+            if callable(record):
                 try:
                     record = record()
                 except Exception as error:
                     self._spoil(error)
                     continue
-            self._pending.append(record)
+            pending.append(record)
 
     def _lost(self) -> int:
         return self._refused + self._dropped - self._reported
@@ -280,23 +279,12 @@ class Ledger:
             self._records.get_nowait()
         log.warning("%s. Nothing is written to it", error)
 
-    def _close_with_worker(self) -> None:
-        """Processes of multiprocessing end without `atexit`, and have finalizers of their own."""
-        util = sys.modules.get("multiprocessing.util")
-        if util is None or self._in_worker or sys.modules["multiprocessing.process"].parent_process() is None:
-            return
-        self._in_worker = True
-        util.Finalize(None, self.close, exitpriority=0)
-
     def hold(self) -> None:
         """Before a fork. SQLite must not have the file open: in the child it would take the parent's locks
         for its own, and not lock at all."""
         self._held = True
         self._wake.put(None)
-        end = time.monotonic() + _LAST_WAIT
-        while not self._seat and time.monotonic() < end:
-            time.sleep(0.001)
-        self._free = bool(self._seat)
+        self._free = wait_until(lambda: bool(self._seat), time.monotonic() + _LAST_WAIT)
 
     def go_on(self) -> None:
         self._held = False
@@ -312,33 +300,11 @@ class Ledger:
             log.warning("the ledger %s was busy during a fork: this process does not write to it", self.path)
 
 
-_ledgers: dict[Path, Ledger] = {}
+_ledgers = OnePerFile[Ledger](_LAST_WAIT)
 
 
 def open_ledger(path: str | os.PathLike[str], *, max_bytes: int = MAX_BYTES) -> Ledger:
     """The ledger of this process at `path`, the same one for all who ask. Opens no file yet."""
-    place = Path(path).expanduser().absolute()
-    ledger = _ledgers.setdefault(place, Ledger(place, max_bytes))
+    ledger = _ledgers.at(path, Ledger)
     ledger.max_bytes = max_bytes
     return ledger
-
-
-def _close_all() -> None:
-    end = time.monotonic() + _LAST_WAIT
-    for ledger in list(_ledgers.values()):
-        ledger.close(timeout=max(0.0, end - time.monotonic()))
-
-
-def _hold_all() -> None:
-    for ledger in list(_ledgers.values()):
-        ledger.hold()
-
-
-def _go_on_all() -> None:
-    for ledger in list(_ledgers.values()):
-        ledger.go_on()
-
-
-atexit.register(_close_all)
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(before=_hold_all, after_in_parent=_go_on_all)
