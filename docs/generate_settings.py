@@ -82,6 +82,13 @@ predicted to keep them waiting for `max_wait` seconds or longer, and go back whe
 below `return_below` times `max_wait` for `dwell` seconds.
 """
 
+HOOKS = """\
+## Hooks
+
+Functions of yours that are told what happens to machines and to the way of calls, each as
+`package.module:function`, imported when a client is made. See [Hooks](hooks.md).
+"""
+
 PURPOSES = """\
 ## Purposes
 
@@ -123,7 +130,14 @@ itself.
 """
 
 
-TABLES = {"hybrid": HYBRID, "purposes": PURPOSES, "prices": PRICES, "budgets": BUDGETS, "models": MODELS}
+TABLES = {
+    "hybrid": HYBRID,
+    "hooks": HOOKS,
+    "purposes": PURPOSES,
+    "prices": PRICES,
+    "budgets": BUDGETS,
+    "models": MODELS,
+}
 """The text above each table of the file."""
 
 

@@ -17,7 +17,8 @@ from hybrid_infer.aclient import AsyncClient
 from hybrid_infer.calls.chat import ChatCompletion, ChatCompletionChunk
 from hybrid_infer.calls.hybrid import Hybrid
 from hybrid_infer.client import Client
-from hybrid_infer.core import Core, blocking, tasks
+from hybrid_infer.colours import blocking, tasks
+from hybrid_infer.core import Core
 from hybrid_infer.runtime.base import Runtime
 from hybrid_infer.runtime.blocking import BlockingRuntime
 from hybrid_infer.runtime.tasks import TaskRuntime

@@ -68,7 +68,9 @@ class Carrier:
             "proxy_for": lambda origin: proxy_for(origin, environ),
             "tls": lambda: tls_context(environ),
         }
-        httpx_limits = httpx.Limits(max_connections=limits.max_connections)
+        httpx_limits = httpx.Limits(
+            max_connections=limits.max_connections, max_keepalive_connections=limits.max_keepalive
+        )
         if self.kind == "httpcore":
             return blocking_transport(clock=clock, limits=limits, environ=environ)
         if self.kind == "httpx-given":

@@ -73,6 +73,7 @@ if TYPE_CHECKING:
     from hybrid_infer.errors import UnsupportedOperationError as UnsupportedOperationError
     from hybrid_infer.errors import UploadError as UploadError
     from hybrid_infer.errors import UsageError as UsageError
+    from hybrid_infer.hooks import HookEvent as HookEvent
     from hybrid_infer.settings import Settings as Settings
     from hybrid_infer.streams import AsyncStream as AsyncStream
     from hybrid_infer.streams import Stream as Stream
@@ -140,6 +141,7 @@ _HOMES = {
         "UploadError",
         "UsageError",
     ),
+    "hooks": ("HookEvent",),
     "settings": ("Settings",),
     "streams": ("AsyncStream", "Stream"),
     "version": ("__version__",),
@@ -185,6 +187,7 @@ __all__ = [
     "FunctionCrashedError",
     "FunctionError",
     "FunctionTimeoutError",
+    "HookEvent",
     "Hybrid",
     "HybridInferError",
     "InternalServerError",

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, Self, Unpack
 from hybrid_infer.calls.ask import CallOptions, merged
 from hybrid_infer.calls.call import ModeChoice
 from hybrid_infer.calls.timeouts import Timeouts
-from hybrid_infer.core import Core, tasks
+from hybrid_infer.colours import tasks
+from hybrid_infer.core import Core
 from hybrid_infer.resources.achat import AsyncChat
 from hybrid_infer.settings import Settings
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from opentelemetry.trace import TracerProvider
 
     from hybrid_infer.calls.binary import RawAnswer
+    from hybrid_infer.hooks import Hooks
     from hybrid_infer.resources.afunctions import AsyncFunctions
     from hybrid_infer.resources.amedia import AsyncAudio, AsyncImagesResource, AsyncVideos
     from hybrid_infer.resources.astored import AsyncBatches, AsyncFiles, AsyncModels
@@ -125,6 +127,11 @@ class AsyncClient:
         from hybrid_infer.resources.astored import AsyncBatches
 
         return AsyncBatches(self._core, self._defaults)
+
+    @property
+    def hooks(self) -> Hooks:
+        """As `Client.hooks`; here they may be ``async``."""
+        return self._core.hooks
 
     def with_options(self, *, model: str | None = None, **options: Unpack[CallOptions]) -> Self:
         """As `Client.with_options`."""

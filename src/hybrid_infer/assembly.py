@@ -27,8 +27,11 @@ from hybrid_infer.layers.retry import Retry, RetryPolicy
 from hybrid_infer.layers.route import Cap, Overflow, Route, Tide
 from hybrid_infer.layers.streams_only import StreamsOnly
 from hybrid_infer.layers.tracing import Tracing
-from hybrid_infer.policies import plan_policy, simulated, timeouts
-from hybrid_infer.targets import Known, Parts, Targets
+from hybrid_infer.parts import Known, Parts
+from hybrid_infer.policies import modal_token, plan_policy, simulated, timeouts
+from hybrid_infer.settings import Settings
+from hybrid_infer.targets import Targets
+from hybrid_infer.transport.base import Transport
 
 _WHY_CACHE = "above whatever spends money, slots or quota"
 _WHY_SINGLE_FLIGHT = "above the budget, since one of those that share pays; below the cache, which it fills"
@@ -145,9 +148,30 @@ class Assembly:
             ),
         )
 
+    @property
+    def settings(self) -> Settings:
+        """Those of the client, with the simulator's models where providers are simulated."""
+        return self._settings
+
+    def target(self, name: str | None, mode: ModeChoice | None = None) -> Target:
+        """Where a call for this model goes first; in the client's mode, or the model's own, if none is given.
+
+        Raises:
+            ConfigurationError: there is no such place.
+        """
+        return self._plan.candidates(Call(operation="chat", model=name, body={}, mode=mode))[0][0]
+
+    def known(self, target: Target) -> Known | None:
+        """What the client has learnt of the machine of one of its targets."""
+        return self._targets.known(target)
+
+    def transport(self, mode: Mode) -> Transport:
+        """What carries the bytes of a mode."""
+        return self._targets.transport(mode)
+
     def observe(self, mode: Mode, name: str | None, serving: int | None, starting: int) -> None:
         """See `Core.observe`."""
-        target, parts = self._as_called(mode, name), self._parts
+        target, parts = self.target(name, mode), self._parts
         meter, now = self._targets.meter(target), parts.runtime.now()
         if meter is None:
             return
@@ -166,7 +190,7 @@ class Assembly:
 
     def machine(self, mode: Mode, name: str | None) -> MachineReport | None:
         """See `Core.machine`."""
-        meter = self._targets.meter(self._as_called(mode, name))
+        meter = self._targets.meter(self.target(name, mode))
         return None if meter is None else meter.report(self._parts.runtime.now())
 
     def check(self) -> None:
@@ -179,7 +203,7 @@ class Assembly:
             self._default_targets()
         except ConfigurationError:
             # Functions need no address, but Modal's own credential.
-            if self.mode != "modal" or not self._parts.modal_token:
+            if self.mode != "modal" or modal_token(self._settings) is None:
                 raise
 
     def describe(self) -> str:
@@ -213,10 +237,6 @@ class Assembly:
 
     async def aclose(self) -> None:
         await self._targets.aclose()
-
-    def _as_called(self, mode: Mode, name: str | None) -> Target:
-        """Where a call goes first that names this mode and model."""
-        return self._plan.candidates(Call(operation="chat", model=name, body={}, mode=mode))[0][0]
 
 
 def _rows(layers: Reasoned) -> list[str]:

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, Self, Unpack
 from hybrid_infer.calls.ask import CallOptions, merged
 from hybrid_infer.calls.call import ModeChoice
 from hybrid_infer.calls.timeouts import Timeouts
-from hybrid_infer.core import Core, blocking
+from hybrid_infer.colours import blocking
+from hybrid_infer.core import Core
 from hybrid_infer.resources.chat import Chat
 from hybrid_infer.runtime.step import step
 from hybrid_infer.settings import Settings
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from opentelemetry.trace import TracerProvider
 
     from hybrid_infer.calls.binary import RawAnswer
+    from hybrid_infer.hooks import Hooks
     from hybrid_infer.resources.functions import Functions
     from hybrid_infer.resources.media import Audio, ImagesResource, Videos
     from hybrid_infer.resources.stored import Batches, Files, Models
@@ -137,6 +139,11 @@ class Client:
         from hybrid_infer.resources.stored import Batches
 
         return Batches(self._core, self._defaults)
+
+    @property
+    def hooks(self) -> Hooks:
+        """Functions of yours that are told what happens: ``@client.hooks.on_ready``. Copies share them."""
+        return self._core.hooks
 
     def with_options(self, *, model: str | None = None, **options: Unpack[CallOptions]) -> Self:
         """A client with other defaults for its calls, on the same connections.

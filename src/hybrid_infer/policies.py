@@ -20,7 +20,7 @@ from hybrid_infer.layers.cache import CacheRules
 from hybrid_infer.layers.limits import LimitPolicy
 from hybrid_infer.layers.plan import PlanPolicy
 from hybrid_infer.prices.rates import Offer
-from hybrid_infer.settings import BudgetSettings, ModelSettings, ModelTarget, Settings
+from hybrid_infer.settings import BudgetSettings, ModelSettings, ModelTarget, Settings, reveal
 from hybrid_infer.settings.wording import as_written, dotted
 from hybrid_infer.simulator.defaults import DEFAULT_MODELS
 
@@ -87,6 +87,12 @@ def limit_policy(settings: Settings, mode: Mode, name: str | None) -> LimitPolic
         max_queue=of("max_queue"),
         max_wait=of("max_wait"),
     )
+
+
+def modal_token(settings: Settings) -> Callable[[], tuple[str, str]] | None:
+    """Modal's account token, asked for when it is used; None leaves it to Modal's own configuration."""
+    id, secret = settings.modal_token_id, settings.modal_token_secret
+    return None if id is None or secret is None else lambda: (reveal(id), reveal(secret))
 
 
 def cache_rules(settings: Settings) -> CacheRules:
@@ -168,7 +174,7 @@ def _offer(settings: Settings, mode: Mode, name: str) -> Offer | None:
     except ConfigurationError:
         return None
     return Offer(
-        name=f"{mode}/{connection.model or connection.origin.host}",
+        name=f"{mode}/{connection.model or connection.origin.place}",
         mode=mode,
         model=connection.model,
         basis=connection.basis,

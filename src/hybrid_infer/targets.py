@@ -3,95 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
-from typing import Any
+from dataclasses import replace
 
 from hybrid_infer.backends.functions import FunctionErrors
 from hybrid_infer.backends.registry import ACCOUNTS, Connection, connect, function_connection
 from hybrid_infer.calls.call import Call, Mode, Service, Target
 from hybrid_infer.calls.operations import OPERATIONS, Asks
-from hybrid_infer.calls.records import Ids
-from hybrid_infer.hooks import Hooks
 from hybrid_infer.layers.breaker import Breaker
-from hybrid_infer.layers.budget import Budget
-from hybrid_infer.layers.cache import Cache
 from hybrid_infer.layers.cold import Spell
 from hybrid_infer.layers.exchange import Exchange
 from hybrid_infer.layers.exchange.functions import FunctionExchange
-from hybrid_infer.layers.limits import LimitPolicy, Limits, SharedLimits
-from hybrid_infer.layers.recording import Ledger
-from hybrid_infer.layers.retry import RetryBudget
-from hybrid_infer.layers.single_flight import SingleFlight
-from hybrid_infer.policies import identity, limit_policy
-from hybrid_infer.prices.book import PriceBook
+from hybrid_infer.layers.limits import LimitPolicy, Limits
+from hybrid_infer.parts import Known, Parts
+from hybrid_infer.policies import identity, limit_policy, modal_token
 from hybrid_infer.prices.meter import Meter
-from hybrid_infer.runtime.base import Leftovers, Runtime
 from hybrid_infer.settings import Settings
 from hybrid_infer.simulator.defaults import DEFAULT_GPU
 from hybrid_infer.simulator.door import SimulatedTransport
-from hybrid_infer.simulator.world import World
-from hybrid_infer.telemetry.metrics import Metrics
-from hybrid_infer.telemetry.spans import Spans
 from hybrid_infer.transport.base import Transport
 from hybrid_infer.transport.functions import FunctionTransport
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Books:
-    """Where calls are written down, and how this client names them and itself."""
-
-    ledger: Ledger
-    ids: Ids
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Parts:
-    """What all assemblies of one client are made from and share.
-
-    Attributes:
-        transport: makes the transport of an assembly.
-        hooks: told of what happens to machines, and of where calls go.
-        world: the simulated providers, where they are simulated.
-        leftovers: what finalisers may not do themselves.
-        budget: what all calls together may repeat.
-        shared: limits that several processes keep to together.
-        spending: holds the budgets, where there are some.
-        cache, flights: what answers nearer by, where that is on.
-        books: the ledger, where there is one.
-        modal_token: Modal's own credential is in the environment, so functions can be called.
-        machines: what is known of each machine, so that a switch neither forgets nor doubles it.
-    """
-
-    settings: Settings
-    runtime: Runtime
-    transport: Callable[[], Transport]
-    hooks: Hooks
-    world: World | None
-    spans: Spans
-    metrics: Metrics
-    prices: PriceBook
-    leftovers: Leftovers
-    budget: RetryBudget
-    shared: SharedLimits[Any] | None
-    spending: Budget | None
-    cache: Cache | None
-    flights: SingleFlight | None
-    books: Books | None
-    modal_token: bool
-    machines: dict[tuple[Mode, str, str | None], Known] = field(
-        default_factory=dict["tuple[Mode, str, str | None]", "Known"]
-    )
-
-
-@dataclass(slots=True, kw_only=True)
-class Known:
-    """What the client has learnt of one machine, and holds of it."""
-
-    breaker: Breaker
-    limits: Limits | None
-    meter: Meter | None
-    spell: Spell
-
 
 LayersOf = Callable[[Target, Exchange | FunctionExchange, Known], Service]
 """Puts the layers of one target around the end of its stack."""
@@ -176,7 +106,7 @@ class Targets:
             gpu = DEFAULT_GPU
         model, elsewhere = connection.model, connection.elsewhere
         target = Target(
-            name=f"{mode}/{title or model or connection.origin.host}",
+            name=f"{mode}/{title or model or connection.origin.place}",
             mode=mode,
             provider=connection.provider,
             model=model,
@@ -215,6 +145,8 @@ class Targets:
             )
         known = self._known(target, limit_policy(self._settings, mode, name))
         target.predicted_wait = _no_wait if known.limits is None else known.limits.predicted_wait
+        target.leaving = lambda: known.leaving
+        target.probe = exchange.probe
         target.serve = self._layers_of(target, exchange, known)
         return target
 
@@ -239,7 +171,7 @@ class Targets:
             if parts.world is None:
                 from hybrid_infer.transport.modal_functions import ModalFunctions
 
-                self._functions = ModalFunctions(runtime=parts.runtime)
+                self._functions = ModalFunctions(runtime=parts.runtime, token=modal_token(self._settings))
             else:
                 from hybrid_infer.simulator.functions_door import SimulatedFunctions
 
@@ -250,16 +182,21 @@ class Targets:
 
     def meter(self, target: Target) -> Meter | None:
         """That of a target that has been made; None where it is not paid by time."""
+        known = self.known(target)
+        return None if known is None else known.meter
+
+    def known(self, target: Target) -> Known | None:
+        """What is known of the machine of a target that has been made."""
         machines = self._parts.machines
         for model in (target.model, None):  # once the server has named its only model, the target has it, too
-            known = machines.get((target.mode, target.host, model))
+            known = machines.get((target.mode, f"{target.host}:{target.port}", model))
             if known is not None:
-                return known.meter
+                return known
         return None
 
     def _known(self, target: Target, limits: LimitPolicy) -> Known:
         parts = self._parts
-        key = (target.mode, target.host, target.model)
+        key = (target.mode, f"{target.host}:{target.port}", target.model)
         known = parts.machines.get(key)
         if known is None:
             runtime = parts.runtime

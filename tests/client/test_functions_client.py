@@ -119,4 +119,5 @@ def test_a_client_for_functions_alone_needs_no_address(monkeypatch: pytest.Monke
     with pytest.raises(ConfigurationError, match="HYBRID_INFER_MODAL_URL"):
         Client(mode="modal")
     monkeypatch.setenv("MODAL_TOKEN_ID", "ak-1")
+    monkeypatch.setenv("MODAL_TOKEN_SECRET", "as-1")
     Client(mode="modal").close()

@@ -67,7 +67,7 @@ async def test_all_that_is_wrong_is_told_at_once_with_variable_value_and_what_is
     begins = (
         'HYBRID_INFER_HOOKS__ON_READY="nowhere.at_all:f": nowhere.at_all cannot be imported: ModuleNotFound',
         'HYBRID_INFER_HOOKS__ON_IDLE="told_of:missing": told_of has no missing',
-        'HYBRID_INFER_HOOKS__BEFORE_STOP="breaks_at_import:f": breaks_at_import cannot be imported: OSError: no',
+        'HYBRID_INFER_HOOKS__BEFORE_STOP="breaks_at_import:f": breaks_at_import cannot be imported: OSErr',
         'argument hooks.on_switch="told_of:NUMBER": it is no function',
     )
     assert len(caught.value.problems) == len(begins)

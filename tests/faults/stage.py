@@ -13,8 +13,9 @@ from both import Api
 from hybrid_infer.aclient import AsyncClient
 from hybrid_infer.calls.call import Mode
 from hybrid_infer.client import Client
-from hybrid_infer.core import Core, tasks
-from hybrid_infer.core import blocking as threads
+from hybrid_infer.colours import blocking as threads
+from hybrid_infer.colours import tasks
+from hybrid_infer.core import Core
 from hybrid_infer.runtime.base import Runtime
 from hybrid_infer.settings import Settings
 from hybrid_infer.simulator.defaults import DEDICATED_MODEL

@@ -22,7 +22,8 @@ from hybrid_infer.calls.call import Mode
 from hybrid_infer.calls.hybrid import Hybrid
 from hybrid_infer.calls.machines import MachineReport
 from hybrid_infer.client import Client
-from hybrid_infer.core import Core, blocking, tasks
+from hybrid_infer.colours import blocking, tasks
+from hybrid_infer.core import Core
 from hybrid_infer.errors import APIError
 from hybrid_infer.prices.chosen import machine_division
 from hybrid_infer.runtime import virtual

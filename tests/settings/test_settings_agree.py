@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hybrid_infer.calls.call import CHOICES, MODES
+from hybrid_infer.hooks import HOOKS
 from hybrid_infer.settings import Settings
 
 
@@ -54,7 +55,20 @@ TARGET = st.fixed_dictionaries(
         "max_wait": _number(0, 86_400),
     },
 ).filter(bool)
-MODEL_KEYS: dict[str, st.SearchStrategy[object]] = dict.fromkeys(MODES, TARGET | _word())
+_SCHEDULES = st.lists(st.sampled_from(["Mon-Fri 08:00-19:00", "daily 07:00-22:00"]), max_size=1)
+MACHINE = {"warm": _SCHEDULES, "replicas": st.integers(1, 100)}
+OF_MODE: dict[str, dict[str, st.SearchStrategy[object]]] = {
+    "together-dedicated": {**MACHINE, "inactive_timeout": st.integers(30, 1440), "base_model": _word()},
+    "modal": {**MACHINE, "server": _word()},
+}
+
+
+def _target(mode: str) -> st.SearchStrategy[dict[str, object]]:
+    machine = st.fixed_dictionaries({}, optional=OF_MODE.get(mode, {}))
+    return st.builds(lambda one, other: {**one, **other}, TARGET, machine)
+
+
+MODEL_KEYS: dict[str, st.SearchStrategy[object]] = {mode: _target(mode) | _word() for mode in MODES}
 MODEL = st.fixed_dictionaries(
     {}, optional={"mode": st.sampled_from(CHOICES), "never_leave": st.booleans(), **MODEL_KEYS}
 ).filter(bool)
@@ -75,6 +89,7 @@ PRICE = st.fixed_dictionaries(
     {"input": st.floats(0, 1e6)},
     optional={key: st.floats(0, 1e6) for key in ("output", "cached", "hour", "request")},
 )
+FUNCTION = st.from_regex(r"[a-z]{1,4}(\.[a-z]{1,4})?:[a-z]{1,4}", fullmatch=True)
 SETTINGS = st.fixed_dictionaries(
     {"hybrid": HYBRID},
     optional={
@@ -101,6 +116,14 @@ SETTINGS = st.fixed_dictionaries(
         "purposes": st.dictionaries(NAME, st.sampled_from(CHOICES), max_size=3),
         "fallback": st.lists(st.sampled_from(MODES), max_size=3),
         **dict.fromkeys(("never_leave", "hedge", "breaker", "adaptive"), st.booleans()),
+        "hooks": st.dictionaries(
+            st.sampled_from(HOOKS), st.lists(FUNCTION, min_size=1, max_size=3), max_size=3
+        ),
+        "warm_at_start": st.booleans(),
+        **dict.fromkeys(("keep_alive", "idle_stop", "idle_budget"), _number(0, 86_400)),
+        "lease_seconds": st.floats(15, 86_400),
+        "leases": st.sampled_from(["sqlite", "memory"]),
+        "leases_path": _word(),
         "on_cold": st.sampled_from(["wait", "overflow"]),
         "on_stream_break": st.sampled_from(["error", "restart"]),
         "retry_budget": st.floats(0, 1),

@@ -10,6 +10,7 @@ from hybrid_infer.calls.call import CHOICES, MODES
 from hybrid_infer.settings import (
     BudgetSettings,
     Explained,
+    HookSettings,
     HybridSettings,
     ModelTarget,
     PriceSettings,
@@ -25,7 +26,9 @@ def run(script: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 def test_every_field_is_an_option_with_one_line_of_text_and_a_variable() -> None:
     options = {option.name: option for option in Settings.options()}
-    assert set(Settings.model_fields) - {"models", "hybrid", "purposes", "prices", "budgets"} <= set(options)
+    tables = {"models", "hybrid", "hooks", "purposes", "prices", "budgets"}
+    assert set(Settings.model_fields) - tables <= set(options)
+    assert {f"hooks.{name}" for name in HookSettings.model_fields} <= set(options)
     assert {f"hybrid.{name}" for name in HybridSettings.model_fields} <= set(options)
     assert {f"models.<name>.<mode>.{name}" for name in ModelTarget.model_fields} <= set(options)
     assert {f"prices.<name>.{name}" for name in PriceSettings.model_fields} <= set(options)

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import gzip
 import threading
+import time
 import zlib
 from collections.abc import Callable
+from typing import Any
 
+import httpcore
 import pytest
+from httpcore._sync.connection_pool import PoolRequest
+from httpcore._sync.http11 import HTTP11Connection
 
-from carriers import OURS, Carrier, request, soon, whole
+from carriers import BLOCKING, OURS, Carrier, request, soon, whole
 from hybrid_infer.transport.base import TransportError, header
 from wire_server import CHUNKED, LAST, Peer, Seen, Server, answering, chunk, response
 
@@ -222,3 +227,58 @@ async def test_more_calls_than_connections_wait_their_turn(carrier: Carrier, ser
     assert answers == [b"%d" % index for index in range(20)]
     if carrier.kind in OURS:
         assert server.connections <= 3
+
+
+@pytest.fixture
+def slow_pool(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The pool of httpcore does what it always does, but other threads get their turn where that hurts most:
+    before a connection begins with the request it was given to; between looking whether a connection is idle
+    and whether it has ended; and before closing it."""
+    wait, close = PoolRequest.wait_for_connection, httpcore.ConnectionPool._close_connections
+
+    def wait_for_connection(request: PoolRequest, timeout: float | None = None) -> Any:
+        connection = wait(request, timeout)
+        time.sleep(0.003)
+        return connection
+
+    def has_expired(connection: HTTP11Connection) -> bool:
+        if not connection.is_idle():
+            return False
+        time.sleep(0.005)
+        return bool(connection._network_stream.get_extra_info("is_readable"))
+
+    def close_connections(pool: httpcore.ConnectionPool, closing: list[Any]) -> None:
+        if closing:
+            time.sleep(0.005)
+        close(pool, closing)
+
+    monkeypatch.setattr(PoolRequest, "wait_for_connection", wait_for_connection)
+    monkeypatch.setattr(HTTP11Connection, "has_expired", has_expired)
+    monkeypatch.setattr(httpcore.ConnectionPool, "_close_connections", close_connections)
+
+
+@pytest.mark.usefixtures("slow_pool")
+@pytest.mark.parametrize("kind", BLOCKING, indirect=True)
+@pytest.mark.parametrize("kept", [1, 3])
+async def test_the_pool_closes_no_connection_under_a_request(
+    carrier: Carrier, serve: Serve, kept: int
+) -> None:
+    """Neither one with more of its answer than was read, nor one too many to keep."""
+
+    def act(peer: Peer, seen: Seen) -> bool:
+        peer.send(CHUNKED)
+        time.sleep(0.001)
+        peer.send(chunk(seen.body) + LAST)
+        return True
+
+    server = serve(act)
+    async with carrier:
+        transport = carrier.make(max_connections=3, max_keepalive=kept)
+
+        async def work(index: int) -> bytes:
+            answer = await transport.send(request(server.origin, b"%d" % index), until=soon())
+            time.sleep(0.01)
+            return await whole(answer)
+
+        answers = await carrier.at_once(30, work)
+    assert answers == [b"%d" % index for index in range(30)]

@@ -166,7 +166,7 @@ class Route:
         for position, target in enumerate(order):
             last = position == len(order) - 1
             self._visit(call, target)
-            if call.overflows and target is call.candidates[1]:
+            if self._told and call.overflows and target is call.candidates[1]:
                 await self._going_out(call)
             try:
                 reply = await self._serve(replace(call, patient=False) if impatient else call, target)
@@ -180,7 +180,7 @@ class Route:
                     raise
                 call.tally.why.append(f"{target.name}: {error.message}")
             else:
-                if self._tide.since is not None and call.overflows and target is call.candidates[0]:
+                if self._told and call.overflows and target is call.candidates[0]:
                     await self._come_back(call, reply)
                 return reply
         waited_for = call.candidates[0] if cold is None else cold
@@ -193,6 +193,7 @@ class Route:
         if over not in order:
             return order
         now = self._runtime.now()
+        leaving = base.leaving() if base in order else None
         wait = base.predicted_wait() if base in order else 0.0
         with self._guard:
             away = base in order and self._overflow.away(wait, now)
@@ -204,23 +205,29 @@ class Route:
             if not order:
                 raise _capped(over, refusal)
             return order
-        if away:
-            call.tally.why.append(f"{base.name}: busy, the wait would be about {wait:.1f} s")
+        if away or leaving is not None:
+            why = leaving or f"busy, the wait would be about {wait:.1f} s"
+            call.tally.why.append(f"{base.name}: {why}")
             return (over, *(target for target in order if target is not over))
         return order
+
+    @property
+    def _told(self) -> bool:
+        """Whether anybody is told of overflow; else nothing is done for it."""
+        return self._hooks.wants("on_overflow")
 
     async def _going_out(self, call: Call) -> None:
         base = call.candidates[0]
         with self._guard:
             begins = self._tide.out(self._runtime.now())
-        if begins and self._hooks.wants("on_overflow"):
+        if begins:
             why = (line for line in reversed(call.tally.why) if line.startswith(f"{base.name}: "))
             await self._tell(call, overflowing=True, seconds=None, reason=next(why, ""))
 
     async def _come_back(self, call: Call, reply: Reply) -> None:
         with self._guard:
             seconds = self._tide.back(self._runtime.now())
-        if seconds is None or not self._hooks.wants("on_overflow"):
+        if seconds is None:
             return
         try:
             reason = f"{call.candidates[0].name} takes the calls again"

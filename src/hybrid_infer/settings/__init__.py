@@ -6,6 +6,7 @@ from hybrid_infer.settings.explained import Explained
 from hybrid_infer.settings.model import Settings
 from hybrid_infer.settings.nested import (
     BudgetSettings,
+    HookSettings,
     HybridSettings,
     ModelSettings,
     ModelTarget,
@@ -17,6 +18,7 @@ from hybrid_infer.settings.values import Secret, reveal
 __all__ = [
     "BudgetSettings",
     "Explained",
+    "HookSettings",
     "HybridSettings",
     "ModelSettings",
     "ModelTarget",

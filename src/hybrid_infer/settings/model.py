@@ -20,6 +20,7 @@ from hybrid_infer.settings.nested import (
     CONFIG,
     DAY,
     BudgetSettings,
+    HookSettings,
     HybridSettings,
     ModelSettings,
     PriceSettings,
@@ -60,6 +61,7 @@ class Settings(BaseModel):
     model: Label = Field(default=None, description="The model of calls that name none.")
     models: Mapping[str, ModelSettings] = Field(default_factory=dict[str, ModelSettings])
     hybrid: HybridSettings = Field(default_factory=HybridSettings)
+    hooks: HookSettings = Field(default_factory=HookSettings)
     purposes: Mapping[str, ModeChoice] = Field(
         default_factory=dict[str, ModeChoice], description="The mode of calls with this purpose."
     )
@@ -243,6 +245,29 @@ class Settings(BaseModel):
     ledger: CacheFile = Field(default=None, description="File that records every call; unset, none does.")
     ledger_max_bytes: Count = Field(
         default=2**30, ge=1_000_000, description="Size at which a new file of the ledger is begun."
+    )
+
+    warm_at_start: Flag = Field(
+        default=False, description="Begins to warm the machines of its mode when a client is made."
+    )
+    keep_alive: Number | None = Field(
+        default=None, gt=0, le=DAY, description="Seconds between pings that keep a machine up; unset, none."
+    )
+    idle_stop: Number | None = Field(
+        default=None, gt=0, description="Seconds after the last call until a machine is stopped; unset, none."
+    )
+    lease_seconds: Number = Field(
+        default=120.0, ge=15, le=DAY, description="Seconds a machine stays wanted by a process that vanished."
+    )
+    leases: Literal["sqlite", "redis", "memory"] = Field(
+        default="sqlite", description="Where processes agree on which machines are wanted."
+    )
+    leases_path: CacheFile = Field(
+        default=None,
+        description="File of leases sqlite; unset, hybrid_infer/leases.sqlite in your state folder.",
+    )
+    idle_budget: Number | None = Field(
+        default=None, gt=0, description="USD a day that machines may cost while idle; unset is no limit."
     )
 
     simulate: Flag = Field(

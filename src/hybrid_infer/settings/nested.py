@@ -8,7 +8,16 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from hybrid_infer.calls.call import Mode, ModeChoice
-from hybrid_infer.settings.values import Address, Count, Credential, Flag, Label, Number
+from hybrid_infer.settings.values import (
+    Address,
+    Count,
+    Credential,
+    Flag,
+    Functions,
+    Label,
+    Number,
+    Schedules,
+)
 
 CONFIG = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True, allow_inf_nan=False)
 """Of all models of settings."""
@@ -79,6 +88,31 @@ class ModelTarget(BaseModel):
         gt=0,
         description="Seconds that a call may wait for it, where they are not the client's.",
     )
+    warm: Schedules = Field(
+        default=(),
+        description="When its machine is kept warm, e.g. Mon-Fri 08:00-19:00 Europe/Berlin; unset, never.",
+    )
+    replicas: Count = Field(
+        default=1, ge=1, description="Replicas of its machine that are up at least while it is kept warm."
+    )
+    inactive_timeout: Count | None = Field(
+        default=None,
+        ge=30,
+        le=1440,
+        description="Minutes without a request after which Together itself stops it; unset, never.",
+    )
+    server: Label = Field(
+        default=None,
+        description="In mode modal, the deployed server behind the address, to scale it: app/Server.",
+    )
+    base_model: Label = Field(
+        default=None,
+        description="Together's model (or projects/…/models/…) to make the endpoint of where there is none.",
+    )
+    hardware: Label = Field(
+        default=None,
+        description="Together's projects/…/configs/… to run base_model on, where that is one of your own.",
+    )
 
 
 class ModelSettings(BaseModel):
@@ -129,6 +163,23 @@ class HybridSettings(BaseModel):
     )
     cap: Number | None = Field(
         default=None, gt=0, description="USD an hour that overflow may cost; unset is no limit."
+    )
+
+
+class HookSettings(BaseModel):
+    """Functions that are told what happens, each as ``package.module:function``."""
+
+    model_config = CONFIG
+
+    before_warm: Functions = Field(default=(), description="Told before a machine is brought up.")
+    after_warm: Functions = Field(default=(), description="Told when it answers, or will not come up.")
+    on_cold_start: Functions = Field(default=(), description="Told when a call finds a machine cold.")
+    on_ready: Functions = Field(default=(), description="Told when that machine answers calls.")
+    on_idle: Functions = Field(default=(), description="Told when no call came for a while.")
+    before_stop: Functions = Field(default=(), description="Told before a machine is stopped.")
+    on_switch: Functions = Field(default=(), description="Told when the client goes to another mode.")
+    on_overflow: Functions = Field(
+        default=(), description="Told when calls begin to overflow in mode hybrid, and when they cease to."
     )
 
 

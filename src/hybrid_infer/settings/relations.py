@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from hybrid_infer.calls.call import MODES
 from hybrid_infer.settings.options import PREFIX
@@ -17,7 +17,8 @@ def contradictions(tree: Tree) -> Iterator[str]:
     yield from _fallback(tree)
     yield from _prices(tree)
     yield from _budgets(tree)
-    yield from _cache(tree)
+    yield from _redis(tree)
+    yield from _machines(tree)
 
 
 def _hybrid(tree: Tree) -> Iterator[str]:
@@ -105,11 +106,49 @@ def _budgets(tree: Tree) -> Iterator[str]:
             yield f"{other.where}: the budget says no amount; give {' or '.join(keys)}"
 
 
-def _cache(tree: Tree) -> Iterator[str]:
-    """A cache in Redis needs one."""
-    cache = tree.get("cache")
-    if isinstance(cache, Given) and _is(cache, "redis") and "redis_url" not in tree:
-        yield (
-            f"{assignment(cache.where, cache.value, cache.option)}: needs redis_url, the Redis that keeps "
-            f"the answers (or {PREFIX}REDIS_URL)"
-        )
+def _redis(tree: Tree) -> Iterator[str]:
+    """What is kept in Redis needs one."""
+    for key, what in (("cache", "the answers"), ("leases", "the leases")):
+        kept = tree.get(key)
+        if isinstance(kept, Given) and _is(kept, "redis") and "redis_url" not in tree:
+            yield (
+                f"{assignment(kept.where, kept.value, kept.option)}: needs redis_url, the Redis that keeps "
+                f"{what} (or {PREFIX}REDIS_URL)"
+            )
+
+
+_DEDICATED, _MODAL = "together-dedicated", "modal"
+_OF_MACHINES: Mapping[str, tuple[str, ...]] = {
+    "warm": (_DEDICATED, _MODAL),
+    "replicas": (_DEDICATED, _MODAL),
+    "inactive_timeout": (_DEDICATED,),
+    "base_model": (_DEDICATED,),
+    "hardware": (_DEDICATED,),
+    "server": (_MODAL,),
+}
+"""What is said of machines, and the modes that have such."""
+
+
+def _machines(tree: Tree) -> Iterator[str]:
+    """What is said of a machine stands in a mode that has one."""
+    for name in below(tree, "models"):
+        for mode in MODES:
+            target = below(tree, "models", name, "targets", mode)
+            for key, modes in _OF_MACHINES.items():
+                given = target.get(key)
+                if isinstance(given, Given) and mode not in modes:
+                    yield f"{given.where}: is for mode {' and '.join(modes)}; in {mode} nothing is started"
+        yield from _creation(name, below(tree, "models", name, "targets", _DEDICATED))
+
+
+def _creation(name: str, target: Tree) -> Iterator[str]:
+    """For a model of Together's the hardware is found by its GPUs, for one of the user's own it is named."""
+    base, hardware = target.get("base_model"), target.get("hardware")
+    keys = ("models", name, _DEDICATED)
+    own = isinstance(base, Given) and str(base.value).strip().startswith("projects/")
+    if isinstance(hardware, Given) and not own:
+        whose = dotted((*keys, "base_model"))
+        yield f"{hardware.where}: is for a {whose} of your own, projects/…/models/…; else gpu and gpus decide"
+    if isinstance(base, Given) and own and hardware is None:
+        needed = dotted((*keys, "hardware"))
+        yield f"{base.where}: a model of your own needs {needed}, its config projects/…/configs/…, too"

@@ -8,6 +8,7 @@ from hybrid_infer.calls.call import MODES
 from hybrid_infer.settings.layout import Named, Table
 from hybrid_infer.settings.nested import (
     BudgetSettings,
+    HookSettings,
     HybridSettings,
     ModelSettings,
     ModelTarget,
@@ -22,8 +23,8 @@ def all_settings(top: dict[str, Option]) -> Table:
     Args:
         top: the settings that stand in no table.
     """
-    hybrid, models, purposes, prices, budgets = (
-        f"{PREFIX}{table}__" for table in ("HYBRID", "MODELS", "PURPOSES", "PRICES", "BUDGETS")
+    hybrid, models, purposes, prices, budgets, hooks = (
+        f"{PREFIX}{table}__" for table in ("HYBRID", "MODELS", "PURPOSES", "PRICES", "BUDGETS", "HOOKS")
     )
     target = Table(
         wanted="the provider's name of the model, or a table",
@@ -46,6 +47,10 @@ def all_settings(top: dict[str, Option]) -> Table:
             "hybrid": Table(
                 wanted="a table with base and overflow",
                 options=read_options(HybridSettings, under="hybrid.", variables_under=hybrid),
+            ),
+            "hooks": Table(
+                wanted="a table of hooks, each with its functions",
+                options=read_options(HookSettings, under="hooks.", variables_under=hooks),
             ),
             "purposes": Named(
                 wanted="a table of purposes, each with its mode",

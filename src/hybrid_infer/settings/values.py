@@ -153,6 +153,21 @@ def names_in(value: object) -> tuple[str, ...]:
     return tuple(names)
 
 
+_FUNCTION = re.compile(r"(?!\d)\w+(\.(?!\d)\w+)*:(?!\d)\w+(\.(?!\d)\w+)*")
+
+
+def _functions(value: object) -> tuple[str, ...]:
+    names = names_in(value)
+    if not all(map(_FUNCTION.fullmatch, names)):
+        raise ValueError
+    return names
+
+
+def _schedules(value: object) -> tuple[str, ...]:
+    """The lines of a list, or of a text with semicolons; commas belong to a line."""
+    return names_in([*filter(str.strip, value.split(";"))] if isinstance(value, str) else value)
+
+
 def _redis_url(value: object) -> SecretStr | None:
     if value is None:
         return None
@@ -223,6 +238,16 @@ Names = Annotated[
     tuple[str, ...],
     BeforeValidator(names_in),
     Kind(allowed="modes or names of models, in a list or in a text with commas"),
+]
+Functions = Annotated[
+    tuple[str, ...],
+    BeforeValidator(_functions),
+    Kind(allowed="package.module:function, or several in a list or in a text with commas"),
+]
+Schedules = Annotated[
+    tuple[str, ...],
+    BeforeValidator(_schedules),
+    Kind(allowed="times such as Mon-Fri 08:00-19:00 Europe/Berlin, in a list or in a text with semicolons"),
 ]
 RedisUrl = Annotated[
     SecretStr | None,

@@ -29,6 +29,14 @@ def assignment(where: str, value: object, option: Option) -> str:
     return f"{where}={text}"
 
 
+def as_written(name: str, source: str) -> str:
+    """A setting as its writer knows it, from its source in `Settings.sources`."""
+    kind, _, place = source.partition(" ")
+    if kind == "environment":
+        return place
+    return f"{place}: {name}" if kind == "file" else f"argument {name}"
+
+
 def quoted(text: str, *, address: bool = False) -> str:
     """A text as it may be shown: not too long, and without what an address may hold of secrets."""
     return _short(json.dumps(_without_userinfo(text, address)))

@@ -14,8 +14,10 @@ from grpclib.protocol import H2Protocol
 from grpclib.server import Server
 
 from hybrid_infer.errors import ConfigurationError
+from hybrid_infer.simulator.autoscaling import Autoscaling
 from hybrid_infer.simulator.blobs import Blobs
 from hybrid_infer.simulator.functions import FunctionRegistry
+from hybrid_infer.simulator.grpc_autoscaler import AutoscalerAnswers
 from hybrid_infer.simulator.grpc_functions import FunctionAnswers
 from hybrid_infer.simulator.grpc_service import Answer, ModalService, SeenRpcs, StatusDetails, StreamAnswer
 
@@ -52,6 +54,7 @@ class ModalDoor:
         port: 0 takes a free one.
         speed: simulated seconds for a real one.
         token: the id and secret that callers must show; None lets everybody in.
+        autoscaling: of the functions, and of a server if it has one; in the door's own time.
 
     Attributes:
         seen: the RPCs that came.
@@ -69,6 +72,7 @@ class ModalDoor:
         port: int = 0,
         speed: float = 1.0,
         token: tuple[str, str] | None = None,
+        autoscaling: Autoscaling | None = None,
     ) -> None:
         self.registry = FunctionRegistry() if registry is None else registry
         self.seen = SeenRpcs()
@@ -80,6 +84,10 @@ class ModalDoor:
         self._functions = FunctionAnswers(self.registry, blobs=self._blobs, now=self.now, speed=speed)
         self.answers: dict[str, Answer] = self._functions.answers
         self.streams: dict[str, StreamAnswer] = self._functions.streams
+        self.autoscaling = Autoscaling(functions=self.registry) if autoscaling is None else autoscaling
+        self.answers |= AutoscalerAnswers(
+            self.autoscaling, others=self.answers, function_id=self._functions.function_id, now=self.now
+        ).answers
         self._service = ModalService(answers=self.answers, streams=self.streams, seen=self.seen, token=token)
         self._thread: threading.Thread | None = None
         self._loop: asyncio.AbstractEventLoop | None = None

@@ -18,9 +18,9 @@ from hybrid_infer.transport.base import Origin, TransportError, TransportTimeout
 class BlockingDoor(httpx.BaseTransport):
     """For `httpx.Client`: ``Together(http_client=httpx.Client(transport=BlockingDoor(world, runtime)))``."""
 
-    def __init__(self, world: World, runtime: Runtime) -> None:
+    def __init__(self, world: World, runtime: Runtime, *, speed: float = 1.0) -> None:
         self._runtime = runtime
-        self._transport = SimulatedTransport(world, runtime=runtime, mode="together-dedicated")
+        self._transport = SimulatedTransport(world, runtime=runtime, mode="together-dedicated", speed=speed)
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         return step(_carried(self._transport, self._runtime, request, request.read()))
@@ -29,24 +29,27 @@ class BlockingDoor(httpx.BaseTransport):
 class AsyncDoor(httpx.AsyncBaseTransport):
     """For `httpx.AsyncClient`."""
 
-    def __init__(self, world: World, runtime: Runtime) -> None:
+    def __init__(self, world: World, runtime: Runtime, *, speed: float = 1.0) -> None:
         self._runtime = runtime
-        self._transport = SimulatedTransport(world, runtime=runtime, mode="together-dedicated")
+        self._transport = SimulatedTransport(world, runtime=runtime, mode="together-dedicated", speed=speed)
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         return await _carried(self._transport, self._runtime, request, await request.aread())
 
 
-def together_package(world: World, *, runtime: Runtime, blocking: bool) -> Any:
+def together_package(world: World, *, runtime: Runtime, blocking: bool, speed: float = 1.0) -> Any:
     """A client of the `together` package, unchanged, whose requests end in a world.
+
+    Args:
+        speed: simulated seconds per second of the runtime; the same for all that share the world.
 
     Raises:
         ConfigurationError: the package is not installed.
     """
     line = (
-        httpx.Client(transport=BlockingDoor(world, runtime))
+        httpx.Client(transport=BlockingDoor(world, runtime, speed=speed))
         if blocking
-        else httpx.AsyncClient(transport=AsyncDoor(world, runtime))
+        else httpx.AsyncClient(transport=AsyncDoor(world, runtime, speed=speed))
     )
     client = together_client(base_url=HOST, api_key="simulated", blocking=blocking, http_client=line)
     # The async client asks for this in a thread before its first request; virtual time waits for no thread.

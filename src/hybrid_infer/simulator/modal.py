@@ -7,8 +7,9 @@ start to their stop, the cold start and the idle time before the stop included.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from random import Random
 from typing import Literal
 
@@ -28,7 +29,8 @@ class ModalPlan:
             or less. Optimistic: Modal's means with memory snapshots are 14 to 18 s for a small model (blog,
             2026-05-12); without them users report minutes.
         concurrency: requests that one container takes.
-        max_containers: a further one starts when those that are up have all they take.
+        max_containers: a further one starts when those that are up have all they take; 0 is no bound.
+        min_containers: so many are kept up, with or without requests.
         scaledown_window: seconds a container stays without requests (Modal's default).
     """
 
@@ -38,6 +40,7 @@ class ModalPlan:
     cold_start_large: float = 60.0
     concurrency: int = 64
     max_containers: int = 2
+    min_containers: int = 0
     scaledown_window: float = 60.0
 
 
@@ -109,6 +112,22 @@ class ModalServer:
             busy_seconds=self._busy + sum(c.replica.busy for c in self._containers),
         )
 
+    def scale(self, now: float, *, minimum: int, maximum: int, window: float) -> None:
+        """Override what was deployed. A higher minimum starts containers at once; a lower one lets those go
+        that have been idle for their window."""
+        self._settle(now)
+        self.plan = replace(
+            self.plan, min_containers=minimum, max_containers=maximum, scaledown_window=window
+        )
+        for container in self._containers:  # a shorter window begins to count now, and not in the past
+            container.replica.idle_since = max(container.replica.idle_since, now - window)
+        self._settle(now)
+
+    @property
+    def machine(self) -> Machine:
+        """That of each container."""
+        return self._machine
+
     @property
     def starts(self) -> int:
         """Containers started so far."""
@@ -120,7 +139,7 @@ class ModalServer:
     def _scale_up(self, now: float) -> None:
         """Start a container if all are up and full, and one more is allowed."""
         full = all(c.ready <= now and c.replica.load >= self.plan.concurrency for c in self._containers)
-        if full and len(self._containers) < self.plan.max_containers:
+        if full and (not self.plan.max_containers or len(self._containers) < self.plan.max_containers):
             self._start(now)
 
     def _start(self, now: float) -> None:
@@ -130,18 +149,34 @@ class ModalServer:
         self._containers.append(Container(now, ready, Replica(self._machine, now=ready)))
 
     def _settle(self, now: float) -> None:
-        """Let time pass, and stop the containers whose window is over."""
-        up: list[Container] = []
+        """Let time pass, stop the containers whose window is over, and start those that the minimum misses.
+
+        One goes only when there are as many ready ones besides as the minimum says. What it keeps until then
+        counts as wanted.
+        """
+        window, minimum = self.plan.scaledown_window, self.plan.min_containers
         for container in self._containers:
             container.replica.advance(now)
-            stop = container.replica.idle_since + self.plan.scaledown_window
-            if container.replica.load or stop > now:
-                up.append(container)
-            else:
+        for container in sorted(self._containers, key=_idle_since):
+            replica = container.replica
+            if replica.load or replica.idle_since + window > now:
+                continue
+            others = sorted(other.ready for other in self._containers if other is not container)
+            enough = math.inf if len(others) < minimum else others[minimum - 1] if minimum else -math.inf
+            stop = max(replica.idle_since + window, enough)
+            if stop <= now:
                 self._billed += stop - container.started
-                self._busy += container.replica.busy
-        self._containers = up
+                self._busy += replica.busy
+                self._containers.remove(container)
+            elif enough == math.inf:
+                replica.idle_since = now - window
+        while len(self._containers) < minimum:
+            self._start(now)
 
 
 def _load(container: Container) -> int:
     return container.replica.load
+
+
+def _idle_since(container: Container) -> float:
+    return container.replica.idle_since

@@ -13,6 +13,7 @@ from typing import Literal
 from hybrid_infer.calls.call import Mode
 from hybrid_infer.runtime.base import Guard
 from hybrid_infer.simulator import engine_wire
+from hybrid_infer.simulator.autoscaling import Autoscaling
 from hybrid_infer.simulator.chance import Chance
 from hybrid_infer.simulator.control_plane.plan import ControlPlan
 from hybrid_infer.simulator.dedicated import EndpointPlan, Initial, State
@@ -100,6 +101,7 @@ class World:
         functions: what is deployed on Modal besides the server; the defaults if None.
 
     Attributes:
+        autoscaling: what keeps containers of Modal's server and functions up.
         dropped: exchanges given up where nothing may be locked; cancelled at the next access.
     """
 
@@ -132,6 +134,7 @@ class World:
             chance=chance,
         )
         self._modal = ModalAPI(modal, chance)
+        self.autoscaling = Autoscaling(functions=self.functions, server=self._modal.server, at=self._at)
         self._plain = PlainAPI(modal.model, chance)
         self._faults = FaultChooser(FaultPlan.of(faults), seed)
         self._log = SeenLog()

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from hybrid_infer.aclient import AsyncClient
 from hybrid_infer.client import Client
-from hybrid_infer.core import Colour, Core, blocking, tasks
+from hybrid_infer.colours import Colour, blocking, tasks
+from hybrid_infer.core import Core
 from hybrid_infer.errors import UsageError
 from hybrid_infer.runtime import virtual
 from hybrid_infer.settings import Settings

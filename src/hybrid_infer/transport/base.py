@@ -17,10 +17,14 @@ class Origin:
     host: str
     port: int
 
-    def __str__(self) -> str:
-        default = {"http": 80, "https": 443}.get(self.scheme)
+    @property
+    def place(self) -> str:
+        """Host, and port where it is not the scheme's own."""
         host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"{self.scheme}://{host}" + ("" if self.port == default else f":{self.port}")
+        return host + ("" if self.port == {"http": 80, "https": 443}.get(self.scheme) else f":{self.port}")
+
+    def __str__(self) -> str:
+        return f"{self.scheme}://{self.place}"
 
 
 class BodyReader(Protocol):

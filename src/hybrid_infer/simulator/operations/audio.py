@@ -1,11 +1,12 @@
 """``POST /v1/audio/transcriptions`` and ``/translations``: forms with a recording. Pure.
 
 A recording is 50 tokens of the prompt a second (Whisper's encoder makes 1500 positions of 30 s), and its
-text is the answer.
+text is the answer. Its windows of 30 s are written down side by side, so that it takes no longer than one.
 """
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from hybrid_infer.simulator import engine_wire
@@ -19,6 +20,7 @@ TOGETHER_BYTES = 80 * 1024**2
 """A larger file is 413 at Together (`together` 3.1.1)."""
 
 _POSITIONS_PER_SECOND = 50
+_WINDOW = 30
 _FORMATS = ("json", "text", "verbose_json")
 
 
@@ -43,7 +45,8 @@ def _written(posted: Posted, task: str, language: str | None) -> Made:
         raise NotAcceptedError("Transcriptions are not streamed by the simulator.", param="stream")
     found = heard(_recording(posted), posted.seed)
     language = language if language not in (None, "auto") else "en"
-    text_tokens = max(1, tokens_of(found.text))
+    windows = max(1, math.ceil(found.duration / _WINDOW))
+    text_tokens = max(1, math.ceil(tokens_of(found.text) / windows))
     positions = max(1, round(found.duration * _POSITIONS_PER_SECOND))
     billed = Units(unit="minutes", quantity=found.duration / 60)
     if form == "text":
