@@ -118,7 +118,7 @@ class Layers:
             self._spans.carry(call, "https://api.together.ai/v1/chat/completions")
             if self._on_carry is not None:
                 self._on_carry()
-        call.tally.latency, call.tally.cost = 0.5, self._cost
+        call.tally.latency, call.tally.reckoned = 0.5, self._cost
         facts = Facts(id="ov-1", model="Qwen/Qwen3.5-9B", finish_reasons=("stop",), usage=USAGE, raw=RAW)
         return Reply(None, facts=facts)
 

@@ -6,9 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 from hybrid_infer.assembly import Assembly
 from hybrid_infer.calls.call import CHOICES, Call, Mode, ModeChoice, Tally
-from hybrid_infer.calls.hybrid import Hybrid
+from hybrid_infer.calls.chat import ChatCompletion
+from hybrid_infer.calls.hybrid import Hybrid, Later
 from hybrid_infer.calls.machines import MachineReport
 from hybrid_infer.calls.reply import Ending, Reply
+from hybrid_infer.calls.wire import Answer
 from hybrid_infer.colours import Colour
 from hybrid_infer.errors import ClientClosedError, DeadlineExceededError, InvalidCallError
 from hybrid_infer.hooks import HookEvent, hooks_of
@@ -23,6 +25,8 @@ from hybrid_infer.telemetry.content import Redact
 if TYPE_CHECKING:
     from opentelemetry.metrics import MeterProvider
     from opentelemetry.trace import TracerProvider
+
+    from hybrid_infer.warming.machines import Machines
 
 
 class Core:
@@ -41,7 +45,8 @@ class Core:
     ) -> None:
         self._settings = settings
         self._runtime = runtime = colour.runtime
-        schedules(settings)  # what is wrong with them is told at once
+        self._awaits = colour.awaits
+        kept = schedules(settings)  # what is wrong with them is told at once
         self.hooks = hooks_of(settings, runtime.guard(), takes_async=colour.awaits)
         self._parts = parts_of(
             settings,
@@ -58,7 +63,10 @@ class Core:
         self._retired: list[Assembly] = []
         self._current = Assembly(self._parts, settings.mode)
         self._current.check()
+        self._machines: Machines | None = None
         mend_after_fork(self, Core._begin_anew)
+        if kept or settings.warm_at_start or settings.keep_alive or settings.idle_stop:
+            self.machines.wake()
 
     @property
     def runtime(self) -> Runtime:
@@ -81,17 +89,10 @@ class Core:
         here = self._runtime.check()
         self._parts.leftovers.sweep()
         with self._guard:
-            if self._closed:
-                raise ClientClosedError("this client is closed; make a new one")
-            if not here:
-                # The old connections belong to an event loop that is gone: nothing can close them any more.
-                # What is known of the machines went by its clock.
-                self._parts.machines.clear()
-                if self._parts.flights is not None:
-                    self._parts.flights.forget()
-                self._current = Assembly(self._parts, self._current.mode)
-            assembly = self._current
+            assembly = self._here(here)
             assembly.calls.add(id(call))
+        if self._machines is not None:
+            self._machines.wake()
         try:
             reply = await assembly.serve(call)
         except BaseException:
@@ -102,15 +103,7 @@ class Core:
             assembly.calls.discard(id(call))
             if self._retired:
                 await self._reap()
-            hybrid = Hybrid.of(call, reply.facts)
-            if call.operation.startswith("functions."):
-                from hybrid_infer.calls.functions import FunctionReply
-
-                reply.value = FunctionReply(value=reply.value, hybrid=hybrid)
-                return reply
-            reply.value.hybrid = hybrid
-            if call.shape is not None:
-                reply.value.expect(call.shape)
+            self._told(call, reply)
             return reply
 
         def leave(_: Ending) -> None:
@@ -119,6 +112,71 @@ class Core:
         reply.on_end(leave)
         await reply.on_finish(self._reap)
         return reply
+
+    def _told(self, call: Call, reply: Reply) -> None:
+        """A complete answer, with what is known of the call."""
+        value = reply.value
+        if isinstance(value, Answer):
+            value.hybrid = Later(call, reply.facts)
+            if call.shape is not None and isinstance(value, ChatCompletion):
+                value.expect(call.shape)
+        elif call.operation.startswith("functions."):
+            from hybrid_infer.calls.functions import FunctionReply
+
+            reply.value = FunctionReply(value=value, hybrid=Hybrid.of(call, reply.facts))
+        else:
+            value.hybrid = Hybrid.of(call, reply.facts)
+
+    @property
+    def machines(self) -> Machines:
+        """What warms and stops machines; made at first use."""
+        if self._machines is None:
+            from hybrid_infer.warming.machines import Machines
+            from hybrid_infer.warming.places import lease_store
+
+            parts = self._parts
+            store = lease_store(self._settings, self._runtime, redis=parts.redis, world=parts.world)
+            self._machines = Machines(parts, self._assembly, store, blocking=not self._awaits)
+        return self._machines
+
+    def wake(self) -> None:
+        """Begin what is done in the background, where the settings ask for it."""
+        if self._machines is not None:
+            self._machines.wake()
+
+    @property
+    def assembly(self) -> Assembly:
+        """That of now. Raises ClientClosedError."""
+        return self._assembly()
+
+    @property
+    def leaving(self) -> int:
+        """Calls in flight that began before the last switches."""
+        return sum(len(assembly.calls) for assembly in self._retired.copy())
+
+    def _assembly(self) -> Assembly:
+        here = self._runtime.check()
+        with self._guard:
+            return self._here(here)
+
+    def _here(self, here: bool) -> Assembly:
+        """The current assembly, made anew where the connections were made elsewhere. For the guard's holder.
+
+        Raises:
+            ClientClosedError: see there.
+        """
+        if self._closed:
+            raise ClientClosedError("this client is closed; make a new one")
+        if not here:
+            # The old connections belong to an event loop that is gone: nothing can close them any more.
+            # What is known of the machines went by its clock.
+            self._parts.machines.clear()
+            if self._parts.flights is not None:
+                self._parts.flights.forget()
+            self._current = Assembly(self._parts, self._current.mode)
+            if self._machines is not None:
+                self._machines.upkeep.begin_anew()
+        return self._current
 
     async def wait_for(self, call: Call, every: float) -> Any:
         """Ask again and again, until the answer is no longer `underway`.
@@ -165,6 +223,8 @@ class Core:
 
     async def aclose(self) -> None:
         """Close all connections, those of calls in flight too. Harmless when repeated."""
+        if self._machines is not None and not self._closed:
+            await self._machines.aclose()
         with self._guard:
             self._closed = True
             assemblies, self._retired = [*self._retired, self._current], []

@@ -209,7 +209,7 @@ def _call(cost: Any) -> Call:
     target = Target(
         name="modal/llm", mode="modal", provider="modal", model="llm", host="h", port=1, basis="tokens"
     )
-    tally = Tally(attempts=[Attempt(target=target, started=0.0)], cost=cost, latency=1.0)
+    tally = Tally(attempts=[Attempt(target=target, started=0.0)], reckoned=cost, latency=1.0)
     return Call(operation="chat", model="m", body={}, candidates=(target,), tally=tally)
 
 

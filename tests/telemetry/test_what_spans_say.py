@@ -215,7 +215,7 @@ class Detail:
 
 def _result(cost: Cost, usage: Usage | None = None) -> dict[str, Any]:
     target = _target()
-    tally = Tally(attempts=[Attempt(target=target, started=0.0)], cost=cost)
+    tally = Tally(attempts=[Attempt(target=target, started=0.0)], reckoned=cost)
     call = Call(operation="chat", model="m", body={}, candidates=(target,), tally=tally)
     return of_result(call, Facts(usage=usage))
 

@@ -37,6 +37,10 @@ Service: TypeAlias = "Callable[[Call], Coroutine[Any, Any, Reply]]"
 Basis = Literal["tokens", "machine-time", "unknown"]
 
 
+def _stays() -> None:
+    return None
+
+
 @dataclass(slots=True, kw_only=True, eq=False)
 class Target:
     """One place to send to, with its own inner stack. Made by the assembly; the exchange
@@ -80,6 +84,10 @@ class Target:
     credential: Callable[[], Sequence[tuple[str, str]]] = field(default=tuple, repr=False)
     simulated: bool = False
     serve: Service = field(init=False, repr=False)
+    probe: Callable[[float], Coroutine[Any, Any, bool]] = field(init=False, repr=False)
+    """Asks with as little as possible, until that `Runtime.now()`, whether requests are answered there."""
+    leaving: Callable[[], str | None] = field(default=_stays, repr=False)
+    """Why calls that another may answer go there first, e.g. because the machine is about to stop."""
     predicted_wait: Callable[[], float] = field(init=False, repr=False)
     """Seconds that a new interactive call would wait for a slot, as far as can be told now."""
 
@@ -164,10 +172,19 @@ class Tally:
     """A second request was sent beside a slow one. What lost may end after the call, or begin after it."""
     late: Callable[[], None] | None = None
     """Called when an attempt ends, once the call itself has."""
-    cost: Cost | None = None
     latency: float | None = None
+    reckon: Callable[[], Cost] | None = field(default=None, repr=False, compare=False)
+    """Works out the cost, once the call has ended; see `cost`."""
+    reckoned: Cost | None = field(default=None, repr=False)
     trace: Any = field(default=None, repr=False, compare=False)
     """Opaque to all but the tracing code: the span of the call. Here, since copying a call costs more."""
+
+    @property
+    def cost(self) -> Cost | None:
+        """What all of it cost; None until the call has ended. Worked out when it is asked for first."""
+        if self.reckoned is None and self.reckon is not None:
+            self.reckoned = self.reckon()
+        return self.reckoned
 
 
 @dataclass(slots=True, kw_only=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from hybrid_infer.calls.cached import CacheUse
@@ -49,6 +50,34 @@ class Tried:
             lost=attempt.lost,
             request_id=attempt.request_id,
         )
+
+
+class Later:
+    """A `Hybrid` that is worked out when it is looked at: most never are.
+
+    Copied or pickled it is the `Hybrid` itself.
+    """
+
+    __slots__ = ("_call", "_facts")
+
+    def __init__(self, call: Call, facts: Facts | None) -> None:
+        self._call, self._facts = call, facts
+
+    def now(self) -> Hybrid:
+        return Hybrid.of(self._call, self._facts)
+
+    def __copy__(self) -> Hybrid:
+        return self.now()
+
+    def __deepcopy__(self, _: object) -> Hybrid:
+        return self.now()
+
+    def __reduce__(self) -> tuple[Callable[[Hybrid], Hybrid], tuple[Hybrid]]:
+        return _itself, (self.now(),)
+
+
+def _itself(hybrid: Hybrid) -> Hybrid:
+    return hybrid
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

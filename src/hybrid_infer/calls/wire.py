@@ -7,13 +7,12 @@ heard of are kept (in ``model_extra``, and as attributes).
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, GetCoreSchemaHandler
 from pydantic_core import CoreSchema, core_schema
 
-if TYPE_CHECKING:
-    from hybrid_infer.calls.hybrid import Hybrid
+from hybrid_infer.calls.hybrid import Hybrid, Later
 
 
 class NullAs:
@@ -82,13 +81,14 @@ class Answer(Wire):
             raise AttributeError(
                 f"this {type(self).__name__} was not returned by a client, so it has no `hybrid`"
             )
-        hybrid: Hybrid = private["hybrid"]
+        hybrid: Hybrid | Later = private["hybrid"]
+        if isinstance(hybrid, Later):
+            private["hybrid"] = hybrid = hybrid.now()
         return hybrid
 
     @hybrid.setter
-    def hybrid(self, value: Hybrid) -> None:
-        private = self.__pydantic_private__
-        if private is not None and private["hybrid"] != value:
+    def hybrid(self, value: Hybrid | Later) -> None:
+        if self.__pydantic_private__ is not None and self.hybrid != value:
             raise AttributeError("`hybrid` is set once, by the client")
         # Where pydantic keeps private attributes, so that it is copied and pickled like one. Declared as one
         # it would be made ready in Python for every answer that is read, at the price of reading it.

@@ -9,7 +9,9 @@ HybridInferError
     ├── EndpointFailedError       it failed for good; the provider's words say why
     ├── EndpointTimeoutError      it did not get there in time, and may yet
     ├── EndpointConflictError     somebody else changes it at the same time
-    └── EndpointUnreachableError  the provider's control plane does not answer
+    ├── EndpointUnreachableError  the provider's control plane does not answer
+    ├── LeaseStoreError           what is kept of machines between processes cannot be read or written
+    └── IdleBudgetError           it is not kept while idle: the budget is spent, or its price unknown
 """
 
 from __future__ import annotations
@@ -128,3 +130,16 @@ class EndpointUnreachableError(EndpointError):
 
     retryable = True
     default_hint = "try again; calls to the machine itself may work all the same"
+
+
+class LeaseStoreError(EndpointError):
+    """What is kept of machines between processes cannot be read or written: the file, or Redis."""
+
+    retryable = True
+    default_hint = "try again; a lease that is there ends by itself"
+
+
+class IdleBudgetError(EndpointError):
+    """The machine is not kept while nobody uses it: the budget of the day is spent, or its price unknown."""
+
+    default_hint = "raise the budget for idle machines, or wait for the next day (UTC)"

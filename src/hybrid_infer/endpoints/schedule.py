@@ -15,6 +15,7 @@ HORIZON = timedelta(days=31)
 
 _DAY = timedelta(days=1)
 _SECOND = timedelta(seconds=1)
+_LOOKS = (timedelta(minutes=2), timedelta(hours=2), timedelta(days=1))
 
 Occurrence: TypeAlias = tuple[datetime, datetime]
 """From and until, UTC; the end is no longer in it."""
@@ -83,8 +84,8 @@ def parse_schedule(text: str | Sequence[str]) -> Schedule:
 
 
 def moment(day: date, minutes: int, zone: ZoneInfo) -> datetime:
-    """The moment (UTC) at which the clocks of a zone show so many minutes past midnight; the first of two, and
-    the jump where they never do."""
+    """The moment (UTC) at which the clocks of a zone show so many minutes past midnight; the first of two,
+    and the jump where they never do."""
     wall = datetime(day.year, day.month, day.day) + timedelta(minutes=minutes)
     early, late = (wall.replace(tzinfo=zone, fold=fold).astimezone(UTC) for fold in (1, 0))
     if early <= late and late.astimezone(zone).replace(tzinfo=None) == wall:
@@ -105,7 +106,7 @@ def moment(day: date, minutes: int, zone: ZoneInfo) -> datetime:
 def _end(rule: WindowLine | CronLine, now: datetime) -> datetime | None:
     """Until when a rule wants it that wants it now."""
     if isinstance(rule, CronLine):
-        last = max((tick for tick in _ticks(rule, now - rule.lasts) if tick <= now), default=None)
+        last = _last_tick(rule, now)
         return None if last is None else last + rule.lasts
     return max((end for begin, end in _around(rule, now, 1) if begin <= now < end), default=None)
 
@@ -131,13 +132,17 @@ def _around(rule: WindowLine, now: datetime, days: int) -> list[Occurrence]:
     return found
 
 
-def _ticks(rule: CronLine, after: datetime) -> list[datetime]:
-    """Moments of a cron line after a moment, for as long as it lasts."""
-    until, found = after + rule.lasts, list[datetime]()
-    for tick in rule.ticks(after):
-        if tick > until:
-            break
-        found.append(tick)
-    return found
-
-
+def _last_tick(rule: CronLine, now: datetime) -> datetime | None:
+    """The last moment of a cron line, of those that are less than `lasts` ago."""
+    for ago in (
+        *(span for span in _LOOKS if span < rule.lasts),
+        rule.lasts,
+    ):  # nearby first: it may be every minute
+        last: datetime | None = None
+        for tick in rule.ticks(now - ago):
+            if tick > now:
+                break
+            last = tick
+        if last is not None:
+            return last
+    return None

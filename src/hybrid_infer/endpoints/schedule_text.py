@@ -45,7 +45,7 @@ class CronLine:
     zone: ZoneInfo
 
     def ticks(self, after: datetime) -> Iterator[datetime]:
-        """The moments (UTC) after a moment, in order; without end, but that 50 years without one are the end."""
+        """The moments (UTC) after a moment, in order, until there is none for 50 years."""
         from cronsim import CronSim
 
         for tick in CronSim(self.fields, after.astimezone(self.zone)):
@@ -86,7 +86,9 @@ def _cron(line: str, words: list[str]) -> CronLine:
         from cronsim import CronSim, CronSimError
     except ImportError:
         raise _wrong(
-            line, "needs the cronsim package", 'pip install "hybrid-infer[schedules]", or write days and hours'
+            line,
+            "needs the cronsim package",
+            'pip install "hybrid-infer[schedules]", or write days and hours',
         ) from None
     reason = "" if len(fields) == _CRON_FIELDS else f"{len(fields)} fields"
     try:

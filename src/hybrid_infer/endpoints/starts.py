@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from typing import Final
 
 DEFAULTS: Final = {"together-dedicated": 600.0, "modal": 120.0}
-"""Seconds, where too little was measured. Together: "up to 10 minutes" of a v1 endpoint; the first start of a
-model "commonly takes up to ~20 minutes" (docs, 2026-10), later ones less. Modal: vLLM boots in 96 s on average
-without snapshots (Modal's blog, 2026-05-12)."""
+"""Seconds, where too little was measured. Together: up to 10 minutes (docs of v1 endpoints); the first start
+of a model "commonly takes up to ~20 minutes" (docs, 2026-10), and later ones less. Modal: vLLM boots in 96 s
+on average without snapshots (Modal's blog, 2026-05-12)."""
 
 LONGEST = 3600.0
 """Seconds before the need, at most: what takes longer is no longer worth paying for ahead of time."""
@@ -25,8 +25,9 @@ _LEAST_MARGIN = 30.0
 def lead_time(starts: Sequence[float], mode: str) -> float:
     """Seconds before it is needed that a machine is to be started.
 
-    What nine of ten of the last 20 starts did not exceed (nearest rank), a fifth more, at least 30 seconds
-    more; an hour at most. While fewer than three are measured, the default of the mode counts if it is longer.
+    What nine of ten of the last 20 starts did not exceed (nearest rank), and a fifth more, at least 30
+    seconds more; an hour at most. While fewer than three are measured, the default of the mode counts where
+    it is longer.
 
     Args:
         starts: seconds, the oldest first. What is no positive number is not counted.

@@ -36,4 +36,6 @@ class Deadline:
                 billed=False,
                 hint="nothing was sent; give the call more time",
             )
-        return await inner(call.changed(until=now + seconds, timeouts=timeouts))
+        # The call is nobody else's yet, so it is completed, not copied.
+        call.until, call.timeouts = now + seconds, timeouts
+        return await inner(call)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from datetime import date
+from datetime import date, datetime
 from functools import partial
 from typing import Protocol
 
@@ -26,7 +26,9 @@ class Prices(Protocol):
 
 
 class Metering:
-    """Writes latency and cost into the Tally when the reply ends; on an error, into `error.hybrid`."""
+    """Writes the latency into the Tally when the reply ends, and how the cost is worked out; on an error, all
+    of it into `error.hybrid`. Most costs are never looked at, so nobody works them out before.
+    """
 
     def __init__(self, runtime: Runtime, prices: Prices, leftovers: Leftovers) -> None:
         self._leftovers = leftovers
@@ -59,15 +61,18 @@ class Metering:
     def _settle(self, call: Call, facts: Facts | None, error: BaseException | None, now: float) -> None:
         tally = call.tally
         tally.latency = now - tally.started
-        try:
-            at = self._runtime.wall().date()
-            if tally.served is not None and not tally.attempts:
-                usage = facts.usage if facts is not None else None
-                tally.cost = self._prices.saved(tally.served.like, usage, at=at)
-            else:
-                tally.cost = self._prices.cost(tally.attempts, at=at, waits=tally.waits)
-        except Exception:  # a price table must not fail a call that was answered
-            log.warning("the cost of a call could not be worked out", exc_info=True)
-            tally.cost = Cost(amount=None, basis="unknown", reason="working out the cost failed; see the log")
+        tally.reckon = partial(self._cost, call, facts, self._runtime.wall())
         if isinstance(error, APIError):
             error.hybrid = Hybrid.of(call, facts)
+
+    def _cost(self, call: Call, facts: Facts | None, ended: datetime) -> Cost:
+        """At the prices of the day on which the call ended."""
+        tally, at = call.tally, ended.date()
+        try:
+            if tally.served is not None and not tally.attempts:
+                usage = facts.usage if facts is not None else None
+                return self._prices.saved(tally.served.like, usage, at=at)
+            return self._prices.cost(tally.attempts, at=at, waits=tally.waits)
+        except Exception:  # a price table must not fail a call that was answered
+            log.warning("the cost of a call could not be worked out", exc_info=True)
+            return Cost(amount=None, basis="unknown", reason="working out the cost failed; see the log")

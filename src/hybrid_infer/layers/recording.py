@@ -161,7 +161,7 @@ class Recording:
                 for number, wait in enumerate(waits, kept.waits)
             ),
         )
-        tally.cost = cost
+        tally.reckoned = cost
         kept.last = fix
         kept.tries.update(number for number, _ in ended)
         kept.waits += len(waits)

@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from random import Random
 from typing import Literal
 
 from pydantic_core import to_json
 
 from hybrid_infer.simulator import extracts
-from hybrid_infer.simulator.ask import Ask, Tool, cut
+from hybrid_infer.simulator.ask import CHARACTERS_PER_TOKEN, Ask, Tool, cut
 from hybrid_infer.simulator.schemas import Material, fill
+from hybrid_infer.simulator.served import rambling
 from hybrid_infer.simulator.shapes import object_or_empty
 
 SIMULATED = "(simulated)"
@@ -31,6 +32,8 @@ _WANTS_DECISIONS = re.compile(r"\bdecisions?\b", re.I)
 _LONG = 600
 _QUOTE = 160
 _KEY_SENTENCES = 6
+_RAMBLE = 600
+"""Tokens after which even a model that finds no end is stopped."""
 _STEM = re.compile(r"[a-z]{3,}")
 _COMMON = frozenset(
     "are call can for from get given how not now that the this use what which with you".split()  # noqa: SIM905
@@ -62,6 +65,9 @@ class Choice:
 
 def answer(ask: Ask, seed: int) -> tuple[Choice, ...]:
     """The choices asked for. The same for the same seed and request."""
+    if ask.garbled:
+        text = rambling(_question(ask), CHARACTERS_PER_TOKEN * (min(ask.limit, _RAMBLE) + 1))
+        return tuple(_choice(text, replace(ask, limit=min(ask.limit, _RAMBLE))) for _ in range(ask.choices))
     tool = _tool(ask)
     if tool is not None:
         material = Material(question=_question(ask), text=_question(ask))

@@ -60,6 +60,7 @@ class Ask:
         tool: ``"auto"``, ``"none"``, ``"required"`` or the name of the one to call.
         schema: of the JSON that is wanted; empty for any object, None for text.
         include_usage: OpenAI's ``stream_options``.
+        garbled: the model does not know it for a conversation (see `simulator.served`).
     """
 
     model: str | None
@@ -73,6 +74,7 @@ class Ask:
     tools: tuple[Tool, ...]
     tool: str
     schema: dict[str, Any] | None
+    garbled: bool = False
 
 
 def tokens_of(text: str) -> int:
@@ -104,12 +106,14 @@ def read(body: bytes) -> Ask:
     said = sum(tokens_of(message.text) + _MESSAGE_TOKENS for message in messages)
     described = tokens_of(to_json(fields["tools"]).decode()) if tools else 0
     input_tokens = said + described + _PICTURE_TOKENS * _pictures(fields["messages"])
-    room = CONTEXT - input_tokens
+    served = object_or_empty(fields.get("simulated"))
+    context = served.get("context") or CONTEXT
+    room = context - input_tokens
     limit = _whole(fields, "max_completion_tokens") or _whole(fields, "max_tokens")
     if room < 1 or (limit is not None and limit > room):
         raise NotAcceptedError(
             f"The prompt has {input_tokens} tokens and max_tokens is {limit}; "
-            f"together they must not exceed the context of {CONTEXT} tokens.",
+            f"together they must not exceed the context of {context} tokens.",
             param="max_tokens" if room >= 1 else "messages",
             code="context_length_exceeded",
         )
@@ -128,6 +132,7 @@ def read(body: bytes) -> Ask:
         tools=tools,
         tool=_chosen(fields.get("tool_choice"), tools),
         schema=_schema(fields.get("response_format")),
+        garbled=served.get("template") == "wrong",
     )
 
 

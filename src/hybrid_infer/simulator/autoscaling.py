@@ -234,15 +234,16 @@ class Autoscaling:
 def _idle(kept: list[Kept], inputs: list[tuple[float, float]], now: float) -> tuple[float, float]:
     """Container-seconds until `now` without an input, and with one."""
     changes: list[tuple[float, int, int]] = []
-    for one in kept:
-        changes += [(one.started, 1, 0), (now if one.stopped is None else min(now, one.stopped), -1, 0)]
+    for container in kept:
+        stopped = now if container.stopped is None else min(now, container.stopped)
+        changes += [(container.started, 1, 0), (stopped, -1, 0)]
     for began, ended in inputs:
         changes += [(min(began, now), 0, 1), (min(ended, now), 0, -1)]
     idle = busy = 0.0
     containers = running = 0
     last = 0.0
-    for at, container, one in sorted(changes):
+    for at, more, one in sorted(changes):
         idle += max(0, containers - running) * (at - last)
         busy += min(containers, running) * (at - last)
-        containers, running, last = containers + container, running + one, at
+        containers, running, last = containers + more, running + one, at
     return idle, busy

@@ -6,6 +6,7 @@ Same seed, same requests at the same times: same answers at the same times.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Literal
@@ -29,6 +30,7 @@ from hybrid_infer.simulator.operations.forms import fields_of
 from hybrid_infer.simulator.refusals import RESULT, redirect, refusal
 from hybrid_infer.simulator.replica import MachineUse
 from hybrid_infer.simulator.seen import Seen, SeenLog
+from hybrid_infer.simulator.served import ServedModel, marked
 from hybrid_infer.simulator.serverless import ServerlessPlan, TokenUse
 from hybrid_infer.simulator.shapes import field_of
 from hybrid_infer.simulator.spoiling import spoiled
@@ -99,6 +101,7 @@ class World:
         epoch: the time of day of the beginning.
         faults: what goes wrong on purpose.
         functions: what is deployed on Modal besides the server; the defaults if None.
+        served: how the model is served, in modes where that is not as it should be.
 
     Attributes:
         autoscaling: what keeps containers of Modal's server and functions up.
@@ -118,7 +121,9 @@ class World:
         epoch: datetime = EPOCH,
         faults: Faults | None = None,
         functions: FunctionRegistry | None = None,
+        served: Mapping[Mode, ServedModel] | None = None,
     ) -> None:
+        self._served = served or {}
         self.functions = FunctionRegistry() if functions is None else functions
         self._chance = chance = Chance(seed, epoch)
         self._epoch = epoch
@@ -158,6 +163,7 @@ class World:
         """
         moment = self._at(now)
         arrival = self._arrival(provider, request, mode)
+        request = marked(request, arrival.mode, self._served) if self._served else request
         fault = self._faults.before(arrival, moment)
         if fault is None:
             response = self._result_of(request) or self._ask(provider, request, moment, mode, arrival.model)

@@ -14,7 +14,15 @@ from typing import Any, TypeAlias
 
 from opentelemetry import trace
 from opentelemetry.context import Context
-from opentelemetry.trace import Span, SpanKind, Status, StatusCode, TracerProvider
+from opentelemetry.trace import (
+    ProxyTracer,
+    ProxyTracerProvider,
+    Span,
+    SpanKind,
+    Status,
+    StatusCode,
+    TracerProvider,
+)
 
 from hybrid_infer.calls.call import Attempt, Call, Target
 from hybrid_infer.calls.operations import OPERATIONS
@@ -64,6 +72,8 @@ class Spans:
         A span that is not recorded, but belongs to a trace, counts all the same: the provider is told of it.
         """
         try:
+            if type(self._tracer) is ProxyTracer and _nobody_records():
+                return False
             target = call.candidates[0]
             asked = OPERATIONS[call.operation].traced
             title = f"{asked} {target.model}" if target.model else asked
@@ -203,6 +213,14 @@ class Spans:
             span.set_attributes(attributes)
         except Exception:
             failed("saying what came of a call")
+
+
+def _nobody_records() -> bool:
+    """Whether there is no SDK yet, and no trace that the call belongs to."""
+    return (
+        type(trace.get_tracer_provider()) is ProxyTracerProvider
+        and not trace.get_current_span().get_span_context().is_valid
+    )
 
 
 def _nanoseconds(at: datetime | None) -> int | None:

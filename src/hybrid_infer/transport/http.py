@@ -76,6 +76,7 @@ class HttpTransport:
             connect_timeout=request.connect_within(self._limits.connect_timeout),
             origin=origin,
             proxy=self._proxy_for(origin),
+            follows=isinstance(request.body, bytes) and bool(request.body),
         )
         pools = self._pools
         pools.underway.sweep(_close)

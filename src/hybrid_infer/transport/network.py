@@ -22,6 +22,7 @@ _LONGEST = 86_400.0 * 7
 """Seconds; sockets take no more than 24 days, and no infinity."""
 _STATUS = len("HTTP/1.1 200")
 """Bytes of an answer that tell whether the server still wants the body."""
+_END_OF_HEAD = b"\r\n\r\n"
 _HEAD = 16_384
 """Bytes a proxy may use to answer CONNECT."""
 
@@ -35,7 +36,10 @@ class Turn:
     the thread notes the turn it takes before it goes in, and the sockets look here.
     """
 
-    __slots__ = ("_connect_by", "clock", "connect_timeout", "origin", "proxy", "sent", "until", "uploads")
+    __slots__ = (
+        "_connect_by", "clock", "connect_timeout", "follows", "head", "origin", "proxy", "sent", "until",
+        "uploads",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -45,7 +49,11 @@ class Turn:
         connect_timeout: float,
         origin: Origin,
         proxy: Proxy | None,
+        follows: bool = False,
     ) -> None:
+        self.follows = follows
+        """A body in one piece comes right after the head, so that one packet may hold both."""
+        self.head = b""
         self.clock = clock
         self.until = until
         self.connect_timeout = connect_timeout
@@ -95,6 +103,10 @@ class Turn:
         self.uploads = True
         self.left()
 
+    def begins(self, buffer: bytes) -> bool:
+        """Whether it is the head of the request, and not something on the way to the server."""
+        return self._connect_by is None and buffer.endswith(_END_OF_HEAD)
+
     def written(self) -> None:
         self.sent = self.sent or self._connect_by is None
 
@@ -141,6 +153,11 @@ class DeadlineStream(httpcore.NetworkStream):
         turn = _turn()
         if self._user is not turn:
             self._hold(turn)
+        if turn.follows and turn.begins(buffer):
+            turn.follows, turn.head = False, buffer
+            return
+        if turn.head:
+            buffer, turn.head = turn.head + buffer, b""
         turn.written()
         rest = memoryview(buffer)
         if turn.uploads:

@@ -172,7 +172,7 @@ class RedisLeases:
 
 def _decoded(answer: Any) -> Any:
     if isinstance(answer, list):
-        return [_decoded(part) for part in cast("list[Any]", answer)]
+        return [_decoded(part) for part in cast("list[object]", answer)]
     return answer.decode() if isinstance(answer, bytes) else answer
 
 
