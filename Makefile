@@ -22,7 +22,7 @@ DEMO := $(DEMO_VENV)/.ready
 
 LOCK := requirements-dev.txt
 LOCK_VENV := .venv-lock
-LOCK_EXTRAS := --extra aiohttp --extra cli --extra redis --extra schemas --extra simulator
+LOCK_EXTRAS := --extra aiohttp --extra cli --extra redis --extra schedules --extra schemas --extra simulator
 
 BENCH_VENV := .venv-bench-
 
@@ -64,7 +64,7 @@ lint: $(DEV)
 
 # The program asks for the environments that it needs: the targets below.
 bench: $(DEV)
-	@MAKE="$(MAKE)" $(BIN)/python benchmarks/run.py $(ARGS)
+	@$(BIN)/python benchmarks/run.py $(ARGS)
 
 # Ours as a user has it, without the tools of development. Its date is that of the newest source.
 $(BENCH_VENV)hybrid-infer/.ready: pyproject.toml README.md LICENSE $(SOURCES)

@@ -6,6 +6,8 @@ of mode never touches a call in flight.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from hybrid_infer.calls.call import Call, Mode, ModeChoice, Service, Target
 from hybrid_infer.calls.chat import chat_reset
 from hybrid_infer.calls.machines import MachineReport, StateRecord, machine_name
@@ -17,7 +19,6 @@ from hybrid_infer.layers.base import Layer, stack
 from hybrid_infer.layers.cold import PROBE_EVERY, Cold
 from hybrid_infer.layers.deadline import Deadline
 from hybrid_infer.layers.exchange import Exchange
-from hybrid_infer.layers.exchange.functions import FunctionExchange
 from hybrid_infer.layers.hedge import Hedge
 from hybrid_infer.layers.metering import Metering
 from hybrid_infer.layers.plan import Plan
@@ -32,6 +33,9 @@ from hybrid_infer.policies import modal_token, plan_policy, simulated, timeouts
 from hybrid_infer.settings import Settings
 from hybrid_infer.targets import Targets
 from hybrid_infer.transport.base import Transport
+
+if TYPE_CHECKING:
+    from hybrid_infer.layers.exchange.functions import FunctionExchange
 
 _WHY_CACHE = "above whatever spends money, slots or quota"
 _WHY_SINGLE_FLIGHT = "above the budget, since one of those that share pays; below the cache, which it fills"
@@ -50,7 +54,7 @@ class Assembly:
         self._parts = parts
         self._settings = simulated(parts.settings) if parts.settings.simulate else parts.settings
         self._targets = Targets(parts, self._settings, self._around)
-        self._plan = Plan(plan_policy(self._settings, mode), self._targets.target)
+        self._plan = Plan(plan_policy(self._settings, mode), self._targets.target, parts.turnout)
         self._layers = self._call_layers()
         self._target_layers: dict[str, Reasoned] = {}
         self.serve: Service = stack([layer for layer, _ in self._layers], self._route())

@@ -19,13 +19,13 @@ from hybrid_infer.policies import schedules
 from hybrid_infer.runtime.base import Runtime
 from hybrid_infer.runtime.fork import mend_after_fork
 from hybrid_infer.settings import Settings
-from hybrid_infer.simulator.world import World
 from hybrid_infer.telemetry.content import Redact
 
 if TYPE_CHECKING:
     from opentelemetry.metrics import MeterProvider
     from opentelemetry.trace import TracerProvider
 
+    from hybrid_infer.simulator.world import World
     from hybrid_infer.warming.machines import Machines
 
 

@@ -10,16 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 from hybrid_infer.calls.call import Mode
 from hybrid_infer.calls.records import Ids
+from hybrid_infer.calls.shares import Turnout
 from hybrid_infer.colours import Colour
 from hybrid_infer.errors import ConfigurationError
 from hybrid_infer.hooks import Hooks
 from hybrid_infer.layers.breaker import Breaker
-from hybrid_infer.layers.budget import Budget
-from hybrid_infer.layers.cache import Cache, CacheStore
 from hybrid_infer.layers.cold import Spell
 from hybrid_infer.layers.limits import Limits, SharedLimits
 from hybrid_infer.layers.retry import RetryBudget
-from hybrid_infer.layers.single_flight import SingleFlight
 from hybrid_infer.policies import budget_rules, cache_rules, elsewhere, kept_answers
 from hybrid_infer.prices.book import PriceBook
 from hybrid_infer.prices.chosen import price_book
@@ -27,11 +25,6 @@ from hybrid_infer.prices.meter import Meter
 from hybrid_infer.runtime.base import Leftovers, Runtime
 from hybrid_infer.runtime.fork import mend_after_fork
 from hybrid_infer.settings import Settings
-from hybrid_infer.simulator.world import World
-from hybrid_infer.stores.cache_memory import MemoryCache
-from hybrid_infer.stores.redis_budgets import RedisBudgets
-from hybrid_infer.stores.redis_limits import RedisLimits
-from hybrid_infer.stores.redis_shared import SharedRedis
 from hybrid_infer.telemetry.content import Content, Redact, wants_content
 from hybrid_infer.telemetry.metrics import Metrics
 from hybrid_infer.telemetry.spans import Spans
@@ -43,7 +36,12 @@ if TYPE_CHECKING:
     from opentelemetry.metrics import MeterProvider
     from opentelemetry.trace import TracerProvider
 
+    from hybrid_infer.layers.budget import Budget
+    from hybrid_infer.layers.cache import Cache, CacheStore
+    from hybrid_infer.layers.single_flight import SingleFlight
+    from hybrid_infer.simulator.world import World
     from hybrid_infer.stores.ledger.writer import Ledger
+    from hybrid_infer.stores.redis_shared import SharedRedis
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,6 +68,7 @@ class Parts:
         redis: what several processes share it through, where there is one.
         books: the ledger, where there is one.
         machines: what is known of each machine, so that a switch neither forgets nor doubles it.
+        turnout: where a share of the calls goes to another mode.
     """
 
     settings: Settings
@@ -91,6 +90,7 @@ class Parts:
     machines: dict[tuple[Mode, str, str | None], Known] = field(
         default_factory=dict["tuple[Mode, str, str | None]", "Known"]
     )
+    turnout: Turnout = field(default_factory=Turnout)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -152,10 +152,10 @@ def parts_of(
         prices=prices,
         leftovers=leftovers,
         budget=RetryBudget(settings.retry_budget),
-        shared=None if redis is None else RedisLimits(redis, prefix=settings.redis_prefix),
+        shared=_limits_of_all(settings, redis),
         spending=_spending(settings, runtime, prices, leftovers, redis),
         cache=(cache := _cache(settings, runtime, prices, redis)),
-        flights=None if cache is None else SingleFlight(runtime, kept_answers()),
+        flights=None if cache is None else _flights(runtime),
         redis=redis,
         books=None if ledger is None else Books(ledger=ledger, ids=mend_after_fork(Ids(), Ids.renew)),
     )
@@ -168,18 +168,35 @@ def renewed(parts: Parts) -> Parts:
         leftovers=Leftovers(),
         budget=RetryBudget(parts.settings.retry_budget),
         machines={},
-        flights=None if parts.flights is None else SingleFlight(parts.runtime, kept_answers()),
+        flights=None if parts.flights is None else _flights(parts.runtime),
     )
 
 
 def _world(settings: Settings) -> World:
     """The simulated providers of one client."""
+    from hybrid_infer.simulator.world import World  # a tenth of a second that nobody else pays
+
     faults = None
     if settings.simulate_faults is not None:
         from hybrid_infer.simulator.fault_file import read_faults
 
         faults = read_faults(settings.simulate_faults)
     return World(seed=settings.simulate_seed, dedicated=settings.simulate_dedicated, faults=faults)
+
+
+def _limits_of_all(settings: Settings, redis: SharedRedis | None) -> SharedLimits[Any] | None:
+    """Limits that several processes keep to together."""
+    if redis is None:
+        return None
+    from hybrid_infer.stores.redis_limits import RedisLimits
+
+    return RedisLimits(redis, prefix=settings.redis_prefix)
+
+
+def _flights(runtime: Runtime) -> SingleFlight:
+    from hybrid_infer.layers.single_flight import SingleFlight
+
+    return SingleFlight(runtime, kept_answers())
 
 
 def _spending(
@@ -192,6 +209,8 @@ def _spending(
     """What holds the budgets, where there are some. It outlives every switch."""
     if not settings.budgets:
         return None
+    from hybrid_infer.layers.budget import Budget
+    from hybrid_infer.stores.redis_budgets import RedisBudgets
 
     def today() -> date:
         return runtime.wall().date()
@@ -213,6 +232,8 @@ def _cache(
     store = _store(settings, runtime, redis)
     if store is None:
         return None
+    from hybrid_infer.layers.cache import Cache
+
     return Cache(
         runtime,
         store,
@@ -225,6 +246,8 @@ def _cache(
 def _store(settings: Settings, runtime: Runtime, redis: SharedRedis | None) -> CacheStore | None:
     keep_stale = settings.cache_stale_if_error
     if settings.cache == "memory":
+        from hybrid_infer.stores.cache_memory import MemoryCache
+
         return MemoryCache(runtime.guard(), max_bytes=settings.cache_max_bytes)
     if settings.cache == "sqlite":
         from hybrid_infer.stores.cache_sqlite.place import default_path

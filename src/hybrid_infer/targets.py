@@ -4,26 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
-from hybrid_infer.backends.functions import FunctionErrors
 from hybrid_infer.backends.registry import ACCOUNTS, Connection, connect, function_connection
 from hybrid_infer.calls.call import Call, Mode, Service, Target
 from hybrid_infer.calls.operations import OPERATIONS, Asks
 from hybrid_infer.layers.breaker import Breaker
 from hybrid_infer.layers.cold import Spell
 from hybrid_infer.layers.exchange import Exchange
-from hybrid_infer.layers.exchange.functions import FunctionExchange
 from hybrid_infer.layers.limits import LimitPolicy, Limits
 from hybrid_infer.parts import Known, Parts
 from hybrid_infer.policies import identity, limit_policy, modal_token
 from hybrid_infer.prices.meter import Meter
 from hybrid_infer.settings import Settings
 from hybrid_infer.simulator.defaults import DEFAULT_GPU
-from hybrid_infer.simulator.door import SimulatedTransport
 from hybrid_infer.transport.base import Transport
-from hybrid_infer.transport.functions import FunctionTransport
 
-LayersOf = Callable[[Target, Exchange | FunctionExchange, Known], Service]
+if TYPE_CHECKING:
+    from hybrid_infer.layers.exchange.functions import FunctionExchange
+    from hybrid_infer.transport.functions import FunctionTransport
+
+LayersOf = Callable[[Target, "Exchange | FunctionExchange", Known], Service]
 """Puts the layers of one target around the end of its stack."""
 
 
@@ -135,6 +136,9 @@ class Targets:
                 carry=parts.spans.carry,
             )
         else:
+            from hybrid_infer.backends.functions import FunctionErrors
+            from hybrid_infer.layers.exchange.functions import FunctionExchange
+
             exchange = FunctionExchange(
                 target=target,
                 backend=FunctionErrors(),
@@ -155,14 +159,17 @@ class Targets:
         parts = self._parts
         key = mode if parts.world is not None else None
         if key not in self._transports:
-            self._transports[key] = (
-                parts.transport()
-                if parts.world is None
-                else SimulatedTransport(
-                    parts.world, runtime=parts.runtime, mode=mode, speed=self._settings.simulate_speed
-                )
-            )
+            self._transports[key] = self._carrier(mode)
         return self._transports[key]
+
+    def _carrier(self, mode: Mode) -> Transport:
+        parts = self._parts
+        if parts.world is None:
+            return parts.transport()
+        from hybrid_infer.simulator.door import SimulatedTransport
+
+        speed = self._settings.simulate_speed
+        return SimulatedTransport(parts.world, runtime=parts.runtime, mode=mode, speed=speed)
 
     def functions(self) -> FunctionTransport:
         """What carries calls to Modal functions."""
