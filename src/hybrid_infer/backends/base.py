@@ -69,13 +69,14 @@ class Credentials:
         write: the header pairs for the values, in the order of `secrets`.
     """
 
-    __slots__ = ("_cached", "_secrets", "_seen", "_write")
+    __slots__ = ("_cached", "_joined", "_secrets", "_seen", "_write")
 
     def __init__(self, *secrets: Secret, write: Callable[..., HeaderPairs]) -> None:
         self._secrets = secrets
         self._write = write
         self._cached: tuple[tuple[str, ...], HeaderPairs] | None = None
         self._seen: tuple[str, ...] = ()
+        self._joined: dict[int, tuple[HeaderPairs, HeaderPairs]] = {}
 
     def __repr__(self) -> str:
         return f"Credentials({len(self._secrets)} hidden)"
@@ -99,6 +100,17 @@ class Credentials:
             self.remember(value)
         self._cached = values, pairs
         return pairs
+
+    def after(self, others: HeaderPairs) -> HeaderPairs:
+        """`others`, which live as long as this, and the pairs for the secrets.
+
+        It is the same object as long as the secrets are the same, so that who writes it may know it again.
+        """
+        pairs = self.headers()
+        known = self._joined.get(id(others))
+        if known is None or known[0] is not pairs:
+            known = self._joined[id(others)] = pairs, (*others, *pairs)
+        return known[1]
 
     def remember(self, header_value: str) -> None:
         """Take a credential of the caller's own into `redact`."""

@@ -69,8 +69,22 @@ class OpenAIBackend:
         body = self._body(call, target, asks_a_model=spec.asks == "model")
         path = self.shaped(call, call.path or spec.path, body)
         method = call.method or spec.method
-        headers = dict(self._stream_headers if call.stream else self._json_headers)
-        headers.update(self._credentials.headers())
+        address = self.address(call.operation)
+        headers = self._credentials.after(self._stream_headers if call.stream else self._json_headers)
+        if method != "POST" or call.upload or call.session or call.extra_headers or spec.binary:
+            return self._unusual(call, method, path, dict(headers), body)
+        return WireRequest(
+            method=method,
+            origin=address.origin,
+            path=f"{address.prefix}{path}",
+            headers=headers,
+            body=encoded(body),
+        )
+
+    def _unusual(
+        self, call: Call, method: str, path: str, headers: dict[str, str], body: dict[str, Any]
+    ) -> WireRequest:
+        """A request that is not a JSON object under the usual headers."""
         if call.session is not None:
             self.attach_session(call, call.session, body, headers)
         payload: bytes | Body = b""
@@ -82,7 +96,7 @@ class OpenAIBackend:
             headers["content-type"] = payload.content_type
         else:
             payload = encoded(body)
-        if spec.binary and not call.stream:
+        if OPERATIONS[call.operation].binary and not call.stream:
             headers["accept"] = "*/*"
         if call.extra_headers:
             headers.update(self._own_headers(call.extra_headers))

@@ -52,8 +52,11 @@ class RawResponse:
     @property
     def request_id(self) -> str | None:
         """The provider's id of the request, from the headers that carry one."""
-        names = ("x-request-id", "x-together-traceid", "cf-ray")
-        return next((value for name in names if (value := self.header(name))), None)
+        for name in ("x-request-id", "x-together-traceid", "cf-ray"):
+            for key, value in self.headers:
+                if key == name and value:
+                    return value
+        return None
 
     def header(self, name: str) -> str | None:
         """The first value of a header, by its name in any case."""

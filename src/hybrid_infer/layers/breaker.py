@@ -39,6 +39,10 @@ class Pass:
     """When it began, for a probe."""
 
 
+_UNREAD = 64
+"""Outcomes that may wait; all have the time at which they came."""
+
+
 class CircuitBreaker:
     """Closed: calls pass and are counted. Open: none passes for a while. Half-open: one at a time probes.
 
@@ -55,6 +59,11 @@ class CircuitBreaker:
         self._probe: Pass | None = None
         self._last = 0.0
         self._clear()
+
+    @property
+    def usual(self) -> Pass | None:
+        """The pass of all calls while it is closed; None otherwise."""
+        return self._pass if self._until is None else None
 
     def admit(self, now: float) -> Pass | float:
         """A pass, or the seconds until the target is tried again."""
@@ -163,6 +172,8 @@ class Breaker:
         self._circuit = CircuitBreaker()
         self._guard = runtime.guard()
         self._outcomes: deque[tuple[Pass, bool | None, float]] = deque()
+        self._news = False
+        """An outcome waits that is no success."""
 
     async def __call__(self, call: Call, inner: Service) -> Reply:
         given = self._admit()
@@ -186,6 +197,8 @@ class Breaker:
             return f"<Breaker of {self._target.name}, {self._circuit!r}>"
 
     def _admit(self) -> Pass:
+        if not self._news and len(self._outcomes) < _UNREAD and (usual := self._circuit.usual) is not None:
+            return usual  # successes change nothing while it is closed, and can be counted later
         with self._guard:
             self._drain()
             answer = self._circuit.admit(self._runtime.now())
@@ -206,9 +219,12 @@ class Breaker:
 
     def _report(self, given: Pass, ok: bool | None) -> None:
         self._outcomes.append((given, ok, self._runtime.now()))
+        if ok is not True:
+            self._news = True
 
     def _drain(self) -> None:
         """Only the holder of the guard takes from the queue: what is not empty stays so."""
+        self._news = False  # before, so that what comes meanwhile is not missed
         while self._outcomes:
             self._circuit.record(*self._outcomes.popleft())
 

@@ -13,7 +13,7 @@ import aiohttp
 from hybrid_infer.errors import ClientClosedError
 from hybrid_infer.runtime.fork import mend_after_fork
 from hybrid_infer.transport import failures, loops
-from hybrid_infer.transport.aio_request import Connector, Flight, disowned, following
+from hybrid_infer.transport.aio_request import Connector, Flight, disowned
 from hybrid_infer.transport.base import Headers, Origin, WireRequest
 from hybrid_infer.transport.bodies_async import AsyncPieces
 from hybrid_infer.transport.encoding import Decode, decoding, read_headers
@@ -118,7 +118,6 @@ class AiohttpTransport:
             timeout=aiohttp.ClientTimeout(),  # none: all waits end by `asyncio.timeout_at`
             max_line_size=_LONG_LINE,
             max_field_size=_LONG_LINE,
-            trace_configs=[following()],
         )
         return self._session
 
@@ -197,13 +196,16 @@ class AiohttpResponse:
             response.release()
 
     async def _piece(self, response: aiohttp.ClientResponse, until: float) -> bytes:
-        if response.content.at_eof():
+        content = response.content
+        if content.at_eof():
             return b""
         if self._clock() >= until:
             raise failures.out_of_time(sent=True)
+        if content.is_eof():  # all of it is here, so there is nothing to wait for
+            return content.read_nowait(_PIECE)
         try:
             async with asyncio.timeout_at(until):
-                return await response.content.read(_PIECE)
+                return await content.read(_PIECE)
         except (aiohttp.ClientError, OSError, RuntimeError) as error:
             raise self._failed(error) from None
 

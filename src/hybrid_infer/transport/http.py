@@ -51,6 +51,7 @@ class HttpTransport:
         self._proxy_for = proxy_for
         self._tls = tls
         self._closed = False
+        self._written = _Written()
         self.reopen()
         _transports.add(self)
 
@@ -86,7 +87,7 @@ class HttpTransport:
             turn.take(until)
             body = request.body if isinstance(request.body, bytes) else Pieces(request.body, turn.upload)
             try:
-                response = pool.handle_request(_wire(request, turn.proxy, body))
+                response = pool.handle_request(_wire(request, turn.proxy, body, self._written))
             except Exception as error:
                 pools.explain(error, turn, answering=False)
             finally:
@@ -280,24 +281,42 @@ class _Pools:
         )
 
 
-def _wire(request: WireRequest, proxy: Proxy | None, body: bytes | Pieces) -> httpcore.Request:
+class _Written:
+    """Headers as they are written. Those of the last request are kept: the next usually has the same."""
+
+    def __init__(self) -> None:
+        self._last: tuple[Headers, Origin, list[tuple[bytes, bytes]], bool] | None = None
+
+    def of(self, request: WireRequest) -> tuple[list[tuple[bytes, bytes]], bool]:
+        """All but the length, and whether that is wanted."""
+        last = self._last
+        if last is None or last[0] is not request.headers or last[1] is not request.origin:
+            names = {name for name, _ in request.headers}
+            headers = asked(request.headers)
+            if "host" not in names:
+                headers.insert(0, ("host", request.origin.place))
+            last = (request.headers, request.origin, written(headers), "content-length" not in names)
+            self._last = last
+        return last[2], last[3]
+
+
+def _wire(
+    request: WireRequest, proxy: Proxy | None, body: bytes | Pieces, known: _Written
+) -> httpcore.Request:
     """The request as `httpcore` takes it.
 
     A proxy for plain HTTP is sent the whole address (RFC 9112, 3.2.2).
     """
     origin, target = request.origin, request.path
-    names = {name for name, _ in request.headers}
-    headers = asked(request.headers)
-    if "host" not in names:
-        headers.insert(0, ("host", str(origin).partition("://")[2]))
-    if "content-length" not in names and (request.length or request.method not in ("GET", "HEAD")):
-        headers.append(("content-length", str(request.length)))
+    headers, sized = known.of(request)
+    if sized and (request.length or request.method not in ("GET", "HEAD")):
+        headers = [*headers, (b"content-length", b"%d" % request.length)]
     if proxy is not None and not proxy.is_socks and origin.scheme == "http":
         target = f"{origin}{target}"
         if proxy.authorization is not None:
-            headers.append(("proxy-authorization", proxy.authorization))
+            headers = [*headers, (b"proxy-authorization", proxy.authorization.encode())]
     url = httpcore.URL(scheme=origin.scheme, host=origin.host, port=origin.port, target=target)
-    return httpcore.Request(request.method, url, headers=written(headers), content=body)
+    return httpcore.Request(request.method, url, headers=headers, content=body)
 
 
 def _close(underway: _Open) -> None:
