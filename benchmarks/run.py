@@ -33,7 +33,8 @@ OTHERS = ("ladder", *(f"scale-{scale.name}" for scale in SCALES))
 
 
 class Run:
-    def __init__(self, server: Loaded, found: Found, chosen: list[str]) -> None:
+    def __init__(self, server: Loaded, found: Found, chosen: list[str], patience: float) -> None:
+        self._patience = patience
         self._server = server
         self._found = found
         self._chosen = chosen
@@ -43,9 +44,7 @@ class Run:
     def join(self, peer: str) -> None:
         _say(f"{peer}: environment")
         try:
-            self._crew[peer] = member = Member(
-                peer, environment(peer), self._server.url, QUICK if self._found.quick else PATIENCE
-            )
+            self._crew[peer] = member = Member(peer, environment(peer), self._server.url, self._patience)
         except Absent as absent:
             self._found.miss("", peer, str(absent))
             _say(f"{peer}: left out, {absent}")
@@ -180,11 +179,19 @@ def main() -> int:
     parser.add_argument(
         "--peer", action="append", choices=PEERS, default=[], help="only this beside ours; may be repeated"
     )
+    parser.add_argument(
+        "--patience",
+        type=float,
+        metavar="SECONDS",
+        help=f"that a client has in one round of a case ({PATIENCE:g}, quick {QUICK:g}); fewer, fewer calls",
+    )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures there")
     given = parser.parse_args()
     found = Found(quick=given.quick, partial=bool(given.case or given.peer), about=about())
+    patience = given.patience or (QUICK if given.quick else PATIENCE)
+    found.about["patience"] = f"{patience:g} s that a client has in one round of a case"
     with loaded() as server:
-        run = Run(server, found, given.case)
+        run = Run(server, found, given.case, patience)
         try:
             for peer in PEERS:
                 if not given.peer or peer in given.peer or peer == OURS:

@@ -21,12 +21,18 @@ if TYPE_CHECKING:
     from opentelemetry.trace import TracerProvider
 
     from hybrid_infer.calls.binary import RawAnswer
+    from hybrid_infer.endpoints.keeper import Swept
+    from hybrid_infer.endpoints.state import EndpointState, OnEvent
     from hybrid_infer.hooks import Hooks
+    from hybrid_infer.migrating.plan import MigrateOptions, MigrationPlan
+    from hybrid_infer.migrating.report import MigrationReport
     from hybrid_infer.resources.afunctions import AsyncFunctions
     from hybrid_infer.resources.amedia import AsyncAudio, AsyncImagesResource, AsyncVideos
     from hybrid_infer.resources.astored import AsyncBatches, AsyncFiles, AsyncModels
     from hybrid_infer.resources.atexts import AsyncCompletions, AsyncEmbeddings, AsyncRerank
+    from hybrid_infer.resources.warmed import AsyncWarmed
     from hybrid_infer.telemetry.content import Redact
+    from hybrid_infer.warming.status import MachineStatus
 
 
 class AsyncClient:
@@ -160,9 +166,82 @@ class AsyncClient:
         answer: RawAnswer = (await self._core.run(call)).value
         return answer
 
+    async def warm(
+        self,
+        model: str | None = None,
+        *,
+        replicas: int = 1,
+        wait: bool = True,
+        timeout: float = 1800.0,
+        keep: float | None = None,
+        on_event: OnEvent | None = None,
+    ) -> EndpointState:
+        """As `Client.warm`."""
+        return await self._core.machines.warm(
+            model, replicas=replicas, wait=wait, timeout=timeout, keep=keep, on_event=on_event
+        )
+
+    def warmed(
+        self,
+        model: str | None = None,
+        *,
+        replicas: int = 1,
+        timeout: float = 1800.0,
+        on_event: OnEvent | None = None,
+    ) -> AsyncWarmed:
+        """As `Client.warmed`, for ``async with``."""
+        from hybrid_infer.resources.warmed import AsyncWarmed
+
+        return AsyncWarmed(self._core, model, replicas=replicas, timeout=timeout, on_event=on_event)
+
+    async def stop(
+        self,
+        model: str | None = None,
+        *,
+        force: bool = False,
+        wait: bool = True,
+        timeout: float = 900.0,
+        on_event: OnEvent | None = None,
+    ) -> EndpointState:
+        """As `Client.stop`."""
+        return await self._core.machines.stop(
+            model, force=force, wait=wait, timeout=timeout, on_event=on_event
+        )
+
+    async def state(self, model: str | None = None) -> EndpointState:
+        """As `Client.state`."""
+        return await self._core.machines.state(model)
+
+    async def status(self) -> tuple[MachineStatus, ...]:
+        """As `Client.status`."""
+        return await self._core.machines.status()
+
+    async def sweep(self) -> Swept:
+        """As `Client.sweep`."""
+        return await self._core.machines.sweep()
+
     async def switch(self, mode: ModeChoice) -> None:
         """As `Client.switch`."""
         await self._core.switch(mode)
+
+    async def migrate(
+        self,
+        target: ModeChoice | None = None,
+        *,
+        resume: bool = False,
+        undo: bool = False,
+        **options: Unpack[MigrateOptions],
+    ) -> MigrationReport:
+        """As `Client.migrate`."""
+        from hybrid_infer.migrating.run import migrate
+
+        return await migrate(self._core, target, options, resume=resume, undo=undo)
+
+    def migration_plan(self, target: ModeChoice, **options: Unpack[MigrateOptions]) -> MigrationPlan:
+        """As `Client.migration_plan`."""
+        from hybrid_infer.migrating.plan import options_of, plan
+
+        return plan(self._core, target, options_of(options))
 
     def describe(self) -> str:
         """As `Client.describe`."""
@@ -173,6 +252,7 @@ class AsyncClient:
         await self._core.aclose()
 
     async def __aenter__(self) -> Self:
+        self._core.wake()
         return self
 
     async def __aexit__(

@@ -22,12 +22,18 @@ if TYPE_CHECKING:
     from opentelemetry.trace import TracerProvider
 
     from hybrid_infer.calls.binary import RawAnswer
+    from hybrid_infer.endpoints.keeper import Swept
+    from hybrid_infer.endpoints.state import EndpointState, OnEvent
     from hybrid_infer.hooks import Hooks
+    from hybrid_infer.migrating.plan import MigrateOptions, MigrationPlan
+    from hybrid_infer.migrating.report import MigrationReport
     from hybrid_infer.resources.functions import Functions
     from hybrid_infer.resources.media import Audio, ImagesResource, Videos
     from hybrid_infer.resources.stored import Batches, Files, Models
     from hybrid_infer.resources.texts import Completions, Embeddings, Rerank
+    from hybrid_infer.resources.warmed import Warmed
     from hybrid_infer.telemetry.content import Redact
+    from hybrid_infer.warming.status import MachineStatus
 
 
 class Client:
@@ -191,6 +197,105 @@ class Client:
         answer: RawAnswer = (step(self._core.run(call))).value
         return answer
 
+    def warm(
+        self,
+        model: str | None = None,
+        *,
+        replicas: int = 1,
+        wait: bool = True,
+        timeout: float = 1800.0,
+        keep: float | None = None,
+        on_event: OnEvent | None = None,
+    ) -> EndpointState:
+        """Bring up the machine that calls for a model go to, and wait until it answers them.
+
+        It stays up until the client is closed or `stop` is called, and longer where others need it. Where
+        nothing has to be started (serverless, a server of your own) it returns a state that says so.
+
+        Args:
+            model: as calls name it; in mode ``hybrid`` its machine in the base mode.
+            replicas: at least so many.
+            wait: False returns at once, and has it come up in the background.
+            timeout: seconds for that.
+            keep: seconds for which it stays up from now on, also beyond this process; for scripts.
+            on_event: told of each step in the provider's own words (an `EndpointChange` or `EndpointAction`).
+
+        Raises:
+            EndpointError: it cannot come up, or not in time; then nothing is kept up.
+            ConfigurationError: the provider's package or a credential is missing.
+        """
+        return step(
+            self._core.machines.warm(
+                model, replicas=replicas, wait=wait, timeout=timeout, keep=keep, on_event=on_event
+            )
+        )
+
+    def warmed(
+        self,
+        model: str | None = None,
+        *,
+        replicas: int = 1,
+        timeout: float = 1800.0,
+        on_event: OnEvent | None = None,
+    ) -> Warmed:
+        """As `warm`, for as long as a block runs: ``with client.warmed("assistant") as state:``.
+
+        However the block ends, the machine is given back; should the process die, soon afterwards
+        (`lease_seconds`). It stops then, unless others need it.
+        """
+        from hybrid_infer.resources.warmed import Warmed
+
+        return Warmed(self._core, model, replicas=replicas, timeout=timeout, on_event=on_event)
+
+    def stop(
+        self,
+        model: str | None = None,
+        *,
+        force: bool = False,
+        wait: bool = True,
+        timeout: float = 900.0,
+        on_event: OnEvent | None = None,
+    ) -> EndpointState:
+        """Stop the machine that calls for a model go to. Harmless while it is stopped.
+
+        In mode ``hybrid`` new calls go to the overflow first; what the machine works on is finished.
+
+        Args:
+            force: also if other processes need it.
+            wait: False does not wait until it has stopped.
+            timeout: seconds for that.
+            on_event: as of `warm`.
+
+        Raises:
+            EndpointConflictError: others need it; says who, and until when.
+            EndpointError, ConfigurationError: as `warm`.
+        """
+        return step(
+            self._core.machines.stop(model, force=force, wait=wait, timeout=timeout, on_event=on_event)
+        )
+
+    def state(self, model: str | None = None) -> EndpointState:
+        """Look at the machine that calls for a model go to.
+
+        Raises:
+            EndpointError, ConfigurationError: it cannot be looked at.
+        """
+        return step(self._core.machines.state(model))
+
+    def status(self) -> tuple[MachineStatus, ...]:
+        """Look at the machines of all configured models, in all modes: who needs them, and what they cost.
+
+        One that cannot be looked at is in it with the reason. What cannot be known is None.
+        """
+        return step(self._core.machines.status())
+
+    def sweep(self) -> Swept:
+        """Take down what processes that died left up, as far as their leases have ended.
+
+        It never takes a machine from somebody who needs it. Clients that keep machines do this by themselves.
+        """
+        return step(self._core.machines.sweep())
+
     def switch(self, mode: ModeChoice) -> None:
         """New calls go to `mode`; calls in flight end where they began; the last one out closes the old.
 
@@ -198,6 +303,48 @@ class Client:
             ConfigurationError: `mode` lacks an address or a credential; nothing has changed then.
         """
         step(self._core.switch(mode))
+
+    def migrate(
+        self,
+        target: ModeChoice | None = None,
+        *,
+        resume: bool = False,
+        undo: bool = False,
+        **options: Unpack[MigrateOptions],
+    ) -> MigrationReport:
+        """Move to another mode, step by step, while calls go on in other threads.
+
+        Its machine is brought up, both modes are asked and compared, and a growing share of this client's
+        calls goes there. If that does well, all do; what is in flight ends where it is, and the old machine
+        is stopped. If it does not, all is as it was before. Calls that name a mode, or may not leave, stay
+        until the end. What is done is written down beforehand, so any process can resume or undo it.
+
+        Args:
+            target: the mode; None takes it from the unfinished move.
+            resume, undo: go on with an unfinished move, of this or another process, or take it back.
+            options: see `MigrateOptions`, and the page on migrating.
+
+        Raises:
+            MigrationRefusedError: the answers differ too much; nothing was moved.
+            RolledBackError: the new mode did worse; all calls are back.
+            MigrationBusyError: another move is unfinished, or underway.
+            EndpointError: a machine did not come up; what was begun is undone.
+            MigrationError: calls are left where they were after `drain_timeout`; resume or undo it.
+            InvalidCallError, ConfigurationError: it cannot be begun.
+        """
+        from hybrid_infer.migrating.run import migrate
+
+        return step(migrate(self._core, target, options, resume=resume, undo=undo))
+
+    def migration_plan(self, target: ModeChoice, **options: Unpack[MigrateOptions]) -> MigrationPlan:
+        """What `migrate` would do, what it costs an hour, and what nobody can know before. Asks no provider.
+
+        Raises:
+            InvalidCallError, ConfigurationError: as `migrate`.
+        """
+        from hybrid_infer.migrating.plan import options_of, plan
+
+        return plan(self._core, target, options_of(options))
 
     def describe(self) -> str:
         """The client as it was built: mode, transport and the stack with a reason for each place."""

@@ -65,7 +65,7 @@ class Core:
         self._current.check()
         self._machines: Machines | None = None
         mend_after_fork(self, Core._begin_anew)
-        if kept or settings.warm_at_start or settings.keep_alive or settings.idle_stop:
+        if settings.upkeep and (kept or settings.warm_at_start or settings.keep_alive or settings.idle_stop):
             self.machines.wake()
 
     @property

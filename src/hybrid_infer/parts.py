@@ -168,6 +168,7 @@ def renewed(parts: Parts) -> Parts:
         leftovers=Leftovers(),
         budget=RetryBudget(parts.settings.retry_budget),
         machines={},
+        turnout=Turnout(),
         flights=None if parts.flights is None else _flights(parts.runtime),
     )
 

@@ -16,7 +16,12 @@ from hybrid_infer.cli.ledger import ledger
 from hybrid_infer.cli.prices import prices
 from hybrid_infer.cli.reconcile import reconcile
 from hybrid_infer.cli.simulate import simulate
+from hybrid_infer.cli.status import status
+from hybrid_infer.cli.stop import stop
+from hybrid_infer.cli.sweep import sweep
+from hybrid_infer.cli.switch import switch
 from hybrid_infer.cli.terminal import note
+from hybrid_infer.cli.warm import warm
 from hybrid_infer.errors import HybridInferError
 from hybrid_infer.version import VERSION
 
@@ -60,7 +65,7 @@ def root(
     """
 
 
-for _command in (demo, call, explain, doctor, simulate, reconcile):
+for _command in (demo, call, explain, doctor, status, warm, stop, sweep, switch, simulate, reconcile):
     app.command()(_command)
 app.add_typer(ledger, name="ledger")
 app.add_typer(prices, name="prices")

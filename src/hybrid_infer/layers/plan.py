@@ -8,8 +8,9 @@ from typing import Protocol
 
 from hybrid_infer.calls.call import MODES, Call, Mode, ModeChoice, Service, Target
 from hybrid_infer.calls.operations import OPERATIONS, offered
-from hybrid_infer.calls.reply import Reply
-from hybrid_infer.errors import InvalidCallError, UnsupportedOperationError
+from hybrid_infer.calls.reply import Ending, Reply
+from hybrid_infer.calls.shares import Shares, Turnout
+from hybrid_infer.errors import ConfigurationError, InvalidCallError, UnsupportedOperationError
 
 
 class Named(Protocol):
@@ -48,16 +49,81 @@ MakeTarget = Callable[[Mode, str | None, Call], Target]
 """The target for a mode and a logical model, as far as a call's operation asks for one; made at first use."""
 
 
-class Plan:
-    """Chooses where a call may go, and attaches the candidates in order of preference."""
+_FOLLOWS = "it is the client's mode"
 
-    def __init__(self, policy: PlanPolicy, target: MakeTarget) -> None:
+
+class Plan:
+    """Chooses where a call may go, and attaches the candidates in order of preference.
+
+    Args:
+        turnout: holds the shares while the client is moved to another mode step by step.
+    """
+
+    def __init__(self, policy: PlanPolicy, target: MakeTarget, turnout: Turnout | None = None) -> None:
         self._policy = policy
         self._target = target
+        self._turnout = turnout or Turnout()
 
     async def __call__(self, call: Call, inner: Service) -> Reply:
+        shares = self._turnout.shares
+        if shares is not None:
+            return await self._shared(call, inner, shares)
         candidates, overflows = self.candidates(call)
         return await inner(call.changed(candidates=candidates, overflows=overflows))
+
+    async def _shared(self, call: Call, inner: Service, shares: Shares) -> Reply:
+        """A call while a share of them goes to another mode. What the old mode could answer, it still may,
+        should the new one fail."""
+        candidates, overflows = self.candidates(call)
+        tally, follows = call.tally, self._follows(call)
+        moved: tuple[Target, ...] = ()
+        if follows and shares.moves(call):
+            moved, over = self._there(call, shares.to)
+            if moved:
+                candidates, overflows = tuple(dict.fromkeys((*moved, *candidates))), over
+                tally.why.append(f"{shares.to}: {shares.share:.0%} of the calls go there by now")
+        shares.begin(tally, candidates, moved=bool(moved))
+        try:
+            reply = await inner(call.changed(candidates=candidates, overflows=overflows))
+        except BaseException as error:
+            shares.end(tally, moved, follows=follows, error=error)
+            raise
+        shares.answered(tally)
+
+        def ended(ending: Ending) -> None:
+            shares.end(
+                tally,
+                moved,
+                follows=follows,
+                error=ending.error,
+                first_token=reply.facts.first_token,
+                given_up=ending.abandoned,
+            )
+
+        reply.on_end(ended)
+        return reply
+
+    def _follows(self, call: Call) -> bool:
+        """Whether a call goes where the client's mode is, and nothing forbids that it be another."""
+        policy, spec = self._policy, OPERATIONS[call.operation]
+        if spec.asks != "model" or call.operation.startswith("functions."):
+            return False
+        name = call.model if call.model is not None else policy.model
+        entry = policy.models.get(name) if name is not None else None
+        return self._choice(call, name, entry)[1] is _FOLLOWS and not self._stays(call, entry)
+
+    def _there(self, call: Call, to: ModeChoice) -> tuple[tuple[Target, ...], bool]:
+        """The targets of a call in the mode that it is moved to, and whether the second is the overflow of
+        the first; none where that mode has no place for it."""
+        policy = self._policy
+        name = call.model if call.model is not None else policy.model
+        places: tuple[Mode, ...] = (policy.hybrid or ()) if to == "hybrid" else (to,)
+        able: list[Mode] = [mode for mode in places if offered(call.operation, mode)]
+        try:
+            targets = tuple(self._target(mode, name, call) for mode in able)
+        except ConfigurationError:
+            return (), False
+        return targets, len(targets) == 2
 
     def candidates(self, call: Call) -> tuple[tuple[Target, ...], bool]:
         """The targets that may answer, and whether the second is the overflow of the first.
@@ -94,10 +160,7 @@ class Plan:
         else:
             places = [(choice, name)]
         call.tally.why.append(f"{choice}: {why}")
-        stay = call.never_leave
-        if stay is None:
-            stay = policy.never_leave if entry is None or entry.never_leave is None else entry.never_leave
-        if stay:
+        if self._stays(call, entry):
             if len(places) > 1 or self._fallback(call):
                 call.tally.why.append(f"{places[0][0]} only: never_leave")
             return places[:1], False
@@ -111,7 +174,13 @@ class Plan:
             return policy.purposes[call.purpose], f'it is the mode of purpose "{call.purpose}"'
         if entry is not None and entry.mode is not None:
             return entry.mode, f'it is the mode of model "{name}"'
-        return policy.mode, "it is the client's mode"
+        return policy.mode, _FOLLOWS
+
+    def _stays(self, call: Call, entry: Named | None) -> bool:
+        """Whether nothing but the first candidate may answer."""
+        if call.never_leave is not None:
+            return call.never_leave
+        return self._policy.never_leave if entry is None or entry.never_leave is None else entry.never_leave
 
     def _fallback(self, call: Call) -> Sequence[str]:
         return self._policy.fallback if call.fallback is None else call.fallback
