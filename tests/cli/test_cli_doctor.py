@@ -90,7 +90,7 @@ def test_certificates_that_cannot_be_read_are_a_problem(cli: Cli, monkeypatch: p
 def test_extras_are_those_of_the_package_and_have_their_line_for_pip(cli: Cli) -> None:
     project = Path(__file__).parents[2] / "pyproject.toml"
     declared = tomllib.loads(project.read_text())["project"]["optional-dependencies"]
-    not_used_yet = {"together", "modal", "redis", "advice", "ray"}
+    not_used_yet = {"advice", "ray"}
     assert set(EXTRAS) == set(declared) - {"all"} - not_used_yet
     _, checks = checked(cli)
     assert checks["extra cli"]["state"] == "ok"

@@ -183,7 +183,7 @@ class Tally:
     def cost(self) -> Cost | None:
         """What all of it cost; None until the call has ended. Worked out when it is asked for first."""
         if self.reckoned is None and self.reckon is not None:
-            self.reckoned = self.reckon()
+            self.reckoned, self.reckon = self.reckon(), None
         return self.reckoned
 
 

@@ -23,7 +23,12 @@ State = Literal["ok", "missing", "problem"]
 EXTRAS: Mapping[str, tuple[str, ...]] = {
     "aiohttp": ("aiohttp",),
     "cli": ("typer", "rich"),
+    "modal": ("modal",),
+    "redis": ("redis",),
+    "schedules": ("cronsim",),
+    "schemas": ("jsonschema",),
     "simulator": ("h11",),
+    "together": ("together",),
 }
 """The extras that this version uses, and the modules that each brings."""
 
@@ -143,7 +148,7 @@ def _unusable(config: Path | None) -> str | None:
     from hybrid_infer.client import Client
 
     try:
-        Client(config=config).close()
+        Client(config=config, upkeep=False).close()
     except ConfigurationError as error:
         return str(error)
     return None

@@ -33,10 +33,10 @@ def simulate(
         typer.Option(metavar="FILE", help="What goes wrong on purpose: a TOML file, see the page on faults."),
     ] = None,
 ) -> None:
-    """Serve the simulated providers over HTTP, and Modal functions over gRPC where `modal` is installed.
+    """Serve the simulated providers over HTTP.
 
-    Any client in any language can talk to them, until Ctrl-C. Stdout gets the variables to export and nothing
-    else. To use them in the same shell:
+    Modal functions are served over gRPC, where `modal` is installed. Any client in any language can talk to
+    them, until Ctrl-C. Stdout gets the variables to export and nothing else. To use them in the same shell:
 
     \b
     hybrid-infer simulate > simulator.env &

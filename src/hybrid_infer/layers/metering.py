@@ -8,6 +8,7 @@ from datetime import date, datetime
 from functools import partial
 from typing import Protocol
 
+from hybrid_infer.calls.cached import Served
 from hybrid_infer.calls.call import Attempt, Call, Service, Target, Wait
 from hybrid_infer.calls.hybrid import Hybrid
 from hybrid_infer.calls.money import Cost, Usage
@@ -61,18 +62,28 @@ class Metering:
     def _settle(self, call: Call, facts: Facts | None, error: BaseException | None, now: float) -> None:
         tally = call.tally
         tally.latency = now - tally.started
-        tally.reckon = partial(self._cost, call, facts, self._runtime.wall())
+        usage = facts.usage if facts is not None else None
+        # Nothing in it leads back to the tally: a call's objects form no cycle.
+        tally.reckon = partial(
+            self._cost, tally.attempts, tally.waits, tally.served, usage, self._runtime.wall()
+        )
         if isinstance(error, APIError):
             error.hybrid = Hybrid.of(call, facts)
 
-    def _cost(self, call: Call, facts: Facts | None, ended: datetime) -> Cost:
+    def _cost(
+        self,
+        attempts: Sequence[Attempt],
+        waits: Sequence[Wait],
+        served: Served | None,
+        usage: Usage | None,
+        ended: datetime,
+    ) -> Cost:
         """At the prices of the day on which the call ended."""
-        tally, at = call.tally, ended.date()
+        at = ended.date()
         try:
-            if tally.served is not None and not tally.attempts:
-                usage = facts.usage if facts is not None else None
-                return self._prices.saved(tally.served.like, usage, at=at)
-            return self._prices.cost(tally.attempts, at=at, waits=tally.waits)
+            if served is not None and not attempts:
+                return self._prices.saved(served.like, usage, at=at)
+            return self._prices.cost(attempts, at=at, waits=waits)
         except Exception:  # a price table must not fail a call that was answered
             log.warning("the cost of a call could not be worked out", exc_info=True)
             return Cost(amount=None, basis="unknown", reason="working out the cost failed; see the log")

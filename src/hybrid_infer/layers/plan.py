@@ -63,13 +63,28 @@ class Plan:
         self._policy = policy
         self._target = target
         self._turnout = turnout or Turnout()
+        self._usual: dict[tuple[str, str | None], tuple[tuple[Target, ...], bool, list[str]]] = {}
 
     async def __call__(self, call: Call, inner: Service) -> Reply:
         shares = self._turnout.shares
         if shares is not None:
             return await self._shared(call, inner, shares)
-        candidates, overflows = self.candidates(call)
-        return await inner(call.changed(candidates=candidates, overflows=overflows))
+        # The call is nobody else's yet, so it is completed, not copied.
+        if _says_where(call):
+            call.candidates, call.overflows = self.candidates(call)
+        else:
+            call.candidates, call.overflows, why = self._as_usual(call)
+            call.tally.why.extend(why)
+        return await inner(call)
+
+    def _as_usual(self, call: Call) -> tuple[tuple[Target, ...], bool, list[str]]:
+        """Where calls go that say nothing of it, looked up once for each operation and model."""
+        key = (call.operation, call.model)
+        found = self._usual.get(key)
+        if found is None:
+            asked = Call(operation=call.operation, model=call.model, body=call.body)
+            found = self._usual[key] = (*self.candidates(asked), asked.tally.why)
+        return found
 
     async def _shared(self, call: Call, inner: Service, shares: Shares) -> Reply:
         """A call while a share of them goes to another mode. What the old mode could answer, it still may,
@@ -199,6 +214,17 @@ class Plan:
         if choice == "hybrid":
             choice = self._policy.hybrid[0] if self._policy.hybrid else "together-serverless"
         return choice, other
+
+
+def _says_where(call: Call) -> bool:
+    """Whether anything but its operation and its model decides where the call goes."""
+    return (
+        call.mode is not None
+        or call.purpose is not None
+        or call.fallback is not None
+        or call.never_leave is not None
+        or "function" in call.body
+    )
 
 
 def _unsupported(call: Call, modes: Iterable[Mode]) -> UnsupportedOperationError:
