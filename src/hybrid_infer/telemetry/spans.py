@@ -34,6 +34,8 @@ from hybrid_infer.telemetry.content import Content
 
 Answer: TypeAlias = Callable[[], Any]
 
+_PRIVATE = object()
+
 
 @dataclass(slots=True, eq=False)
 class Trace:
@@ -217,10 +219,13 @@ class Spans:
 
 def _nobody_records() -> bool:
     """Whether there is no SDK yet, and no trace that the call belongs to."""
-    return (
-        type(trace.get_tracer_provider()) is ProxyTracerProvider
-        and not trace.get_current_span().get_span_context().is_valid
-    )
+    # The public function looks into the environment each time, which takes longer than all the rest here.
+    provider = getattr(trace, "_TRACER_PROVIDER", _PRIVATE)
+    if provider is _PRIVATE:
+        unset = type(trace.get_tracer_provider()) is ProxyTracerProvider
+    else:
+        unset = provider is None
+    return unset and not trace.get_current_span().get_span_context().is_valid
 
 
 def _nanoseconds(at: datetime | None) -> int | None:

@@ -158,13 +158,15 @@ class Exchange:
         raise self._backend.error(await self.received(self._whole(response, wait.until), call, wait))
 
     async def _whole(self, response: WireResponse, until: float) -> RawResponse:
-        parts: list[bytes] = []
         try:
-            while data := await response.read(until):
-                parts.append(data)
+            body = await response.read(until)
+            if body and (more := await response.read(until)):
+                parts = [body, more]
+                while data := await response.read(until):
+                    parts.append(data)
+                body = b"".join(parts)
         finally:
             await response.aclose()
-        body = parts[0] if len(parts) == 1 else b"".join(parts)
         return RawResponse(status=response.status, headers=tuple(response.headers), body=body)
 
     async def _reply(self, call: Call, response: WireResponse, wait: Wait) -> Reply:
