@@ -14,7 +14,10 @@ import pytest
 import hybrid_infer
 
 RUN = "from hybrid_infer.cli import main; main()"
-COMMANDS = ("demo", "call", "explain", "doctor", "simulate", "reconcile", "ledger", "prices", "cache")
+COMMANDS = (
+    *("demo", "call", "explain", "doctor", "status", "warm", "stop", "sweep", "switch"),
+    *("simulate", "reconcile", "ledger", "prices", "cache"),
+)
 
 Cli = Callable[..., Any]
 

@@ -119,6 +119,7 @@ SETTINGS = st.fixed_dictionaries(
         "hooks": st.dictionaries(
             st.sampled_from(HOOKS), st.lists(FUNCTION, min_size=1, max_size=3), max_size=3
         ),
+        "upkeep": st.booleans(),
         "warm_at_start": st.booleans(),
         **dict.fromkeys(("keep_alive", "idle_stop", "idle_budget"), _number(0, 86_400)),
         "lease_seconds": st.floats(15, 86_400),

@@ -53,7 +53,7 @@ def call(
     if system is not None:
         messages.insert(0, {"role": "system", "content": system})
     live = stream if stream is not None else sys.stdout.isatty() and not as_json
-    with Client(mode=mode, model=model, config=config_file(config)) as client:
+    with Client(mode=mode, model=model, config=config_file(config), upkeep=False) as client:
         create = client.chat.completions.create
         if live:
             completion = _follow(

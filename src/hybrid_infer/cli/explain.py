@@ -114,7 +114,7 @@ def _description(config: Path | None) -> tuple[str | None, str | None]:
     from hybrid_infer.client import Client
 
     try:
-        with Client(config=config) as client:
+        with Client(config=config, upkeep=False) as client:
             return client.describe(), None
     except ConfigurationError as error:
         return None, str(error)

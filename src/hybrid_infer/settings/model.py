@@ -247,6 +247,9 @@ class Settings(BaseModel):
         default=2**30, ge=1_000_000, description="Size at which a new file of the ledger is begun."
     )
 
+    upkeep: Flag = Field(
+        default=True, description="Looks after machines in the background: schedules, pings, idle stops."
+    )
     warm_at_start: Flag = Field(
         default=False, description="Begins to warm the machines of its mode when a client is made."
     )
