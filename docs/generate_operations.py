@@ -20,7 +20,7 @@ def table() -> str:
     rows = [f"| | {' | '.join(f'`{mode}`' for mode in MODES)} |", "|---|" + ":-:|" * len(MODES)]
     for called in dict.fromkeys(spec.called for spec in OPERATIONS.values()):
         modes = next(spec.modes for spec in OPERATIONS.values() if spec.called == called)
-        rows.append(f"| `{called}` | {' | '.join('yes' if mode in modes else '–' for mode in MODES)} |")
+        rows.append(f"| `{called}` | {' | '.join('yes' if mode in modes else 'no' for mode in MODES)} |")
     return "\n".join(["<!-- Written by docs/generate_operations.py. -->", "", *rows, ""])
 
 

@@ -10,6 +10,10 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from hybrid_infer.aclient import AsyncClient as AsyncClient
+    from hybrid_infer.calls.audio import Speech as Speech
+    from hybrid_infer.calls.audio import SpeechChunk as SpeechChunk
+    from hybrid_infer.calls.audio import Transcription as Transcription
+    from hybrid_infer.calls.audio import Translation as Translation
     from hybrid_infer.calls.cached import CachePolicy as CachePolicy
     from hybrid_infer.calls.call import CHOICES as CHOICES
     from hybrid_infer.calls.call import MODES as MODES
@@ -18,10 +22,19 @@ if TYPE_CHECKING:
     from hybrid_infer.calls.chat import ChatCompletion as ChatCompletion
     from hybrid_infer.calls.chat import ChatCompletionChunk as ChatCompletionChunk
     from hybrid_infer.calls.chat import ChatStreamReset as ChatStreamReset
+    from hybrid_infer.calls.completions import Completion as Completion
+    from hybrid_infer.calls.completions import CompletionChunk as CompletionChunk
+    from hybrid_infer.calls.embeddings import EmbeddingList as EmbeddingList
+    from hybrid_infer.calls.functions import FunctionReply as FunctionReply
     from hybrid_infer.calls.hybrid import Hybrid as Hybrid
     from hybrid_infer.calls.hybrid import Tried as Tried
+    from hybrid_infer.calls.images import Images as Images
     from hybrid_infer.calls.money import Cost as Cost
     from hybrid_infer.calls.money import Usage as Usage
+    from hybrid_infer.calls.rerank import Reranking as Reranking
+    from hybrid_infer.calls.stored import Batch as Batch
+    from hybrid_infer.calls.stored import StoredFile as StoredFile
+    from hybrid_infer.calls.stored import Video as Video
     from hybrid_infer.calls.timeouts import Timeouts as Timeouts
     from hybrid_infer.calls.vision import image as image
     from hybrid_infer.client import Client as Client
@@ -33,7 +46,12 @@ if TYPE_CHECKING:
     from hybrid_infer.endpoints.errors import EndpointNotFoundError as EndpointNotFoundError
     from hybrid_infer.endpoints.errors import EndpointTimeoutError as EndpointTimeoutError
     from hybrid_infer.endpoints.errors import EndpointUnreachableError as EndpointUnreachableError
+    from hybrid_infer.endpoints.errors import IdleBudgetError as IdleBudgetError
+    from hybrid_infer.endpoints.errors import LeaseStoreError as LeaseStoreError
     from hybrid_infer.endpoints.errors import QuotaError as QuotaError
+    from hybrid_infer.endpoints.state import EndpointAction as EndpointAction
+    from hybrid_infer.endpoints.state import EndpointChange as EndpointChange
+    from hybrid_infer.endpoints.state import EndpointState as EndpointState
     from hybrid_infer.errors import AnswerFormatError as AnswerFormatError
     from hybrid_infer.errors import APIConnectionError as APIConnectionError
     from hybrid_infer.errors import APIError as APIError
@@ -74,18 +92,30 @@ if TYPE_CHECKING:
     from hybrid_infer.errors import UploadError as UploadError
     from hybrid_infer.errors import UsageError as UsageError
     from hybrid_infer.hooks import HookEvent as HookEvent
+    from hybrid_infer.migrating.errors import MigrationBusyError as MigrationBusyError
+    from hybrid_infer.migrating.errors import MigrationError as MigrationError
+    from hybrid_infer.migrating.errors import MigrationRefusedError as MigrationRefusedError
+    from hybrid_infer.migrating.errors import RolledBackError as RolledBackError
     from hybrid_infer.settings import Settings as Settings
     from hybrid_infer.streams import AsyncStream as AsyncStream
     from hybrid_infer.streams import Stream as Stream
     from hybrid_infer.version import VERSION as __version__
+    from hybrid_infer.warming.status import MachineStatus as MachineStatus
 
 _HOMES = {
     "aclient": ("AsyncClient",),
+    "calls.audio": ("Speech", "SpeechChunk", "Transcription", "Translation"),
     "calls.cached": ("CachePolicy",),
     "calls.call": ("CHOICES", "MODES", "Mode", "ModeChoice"),
     "calls.chat": ("ChatCompletion", "ChatCompletionChunk", "ChatStreamReset"),
+    "calls.completions": ("Completion", "CompletionChunk"),
+    "calls.embeddings": ("EmbeddingList",),
+    "calls.functions": ("FunctionReply",),
     "calls.hybrid": ("Hybrid", "Tried"),
+    "calls.images": ("Images",),
     "calls.money": ("Cost", "Usage"),
+    "calls.rerank": ("Reranking",),
+    "calls.stored": ("Batch", "StoredFile", "Video"),
     "calls.timeouts": ("Timeouts",),
     "calls.vision": ("image",),
     "client": ("Client",),
@@ -98,8 +128,11 @@ _HOMES = {
         "EndpointNotFoundError",
         "EndpointTimeoutError",
         "EndpointUnreachableError",
+        "IdleBudgetError",
+        "LeaseStoreError",
         "QuotaError",
     ),
+    "endpoints.state": ("EndpointAction", "EndpointChange", "EndpointState"),
     "errors": (
         "APIConnectionError",
         "APIError",
@@ -142,9 +175,11 @@ _HOMES = {
         "UsageError",
     ),
     "hooks": ("HookEvent",),
+    "migrating.errors": ("MigrationBusyError", "MigrationError", "MigrationRefusedError", "RolledBackError"),
     "settings": ("Settings",),
     "streams": ("AsyncStream", "Stream"),
     "version": ("__version__",),
+    "warming.status": ("MachineStatus",),
 }
 _HOME = {name: home for home, names in _HOMES.items() for name in names}
 
@@ -161,6 +196,7 @@ __all__ = [
     "AsyncStream",
     "AuthenticationError",
     "BadRequestError",
+    "Batch",
     "BudgetExceededError",
     "CachePolicy",
     "CapacityError",
@@ -171,27 +207,41 @@ __all__ = [
     "Client",
     "ClientClosedError",
     "ColdError",
+    "Completion",
+    "CompletionChunk",
     "ConfigurationError",
     "ConflictError",
     "Cost",
     "DeadlineExceededError",
+    "EmbeddingList",
+    "EndpointAction",
+    "EndpointChange",
     "EndpointConflictError",
     "EndpointError",
     "EndpointFailedError",
     "EndpointForbiddenError",
     "EndpointNotFoundError",
+    "EndpointState",
     "EndpointTimeoutError",
     "EndpointUnreachableError",
     "EventLoopError",
     "ForeignAwaitError",
     "FunctionCrashedError",
     "FunctionError",
+    "FunctionReply",
     "FunctionTimeoutError",
     "HookEvent",
     "Hybrid",
     "HybridInferError",
+    "IdleBudgetError",
+    "Images",
     "InternalServerError",
     "InvalidCallError",
+    "LeaseStoreError",
+    "MachineStatus",
+    "MigrationBusyError",
+    "MigrationError",
+    "MigrationRefusedError",
     "Mode",
     "ModeChoice",
     "NotAllowedError",
@@ -204,18 +254,26 @@ __all__ = [
     "RedirectError",
     "RefusedError",
     "RemoteFunctionError",
+    "Reranking",
+    "RolledBackError",
     "SaturatedError",
     "Settings",
+    "Speech",
+    "SpeechChunk",
+    "StoredFile",
     "Stream",
     "StreamError",
     "StreamingRequiredError",
     "Timeouts",
+    "Transcription",
+    "Translation",
     "Tried",
     "UnprocessableEntityError",
     "UnsupportedOperationError",
     "UploadError",
     "Usage",
     "UsageError",
+    "Video",
     "__version__",
     "image",
 ]

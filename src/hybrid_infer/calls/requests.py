@@ -215,8 +215,9 @@ def _text(name: str, value: object) -> str:
 
 
 def _list(name: str, value: object) -> list[Any]:
+    given = value
     if isinstance(value, str | bytes | Mapping) or not isinstance(value, Iterable):
-        raise InvalidCallError(f"{name}: must be a list, it is {_shown(value)}")
+        raise InvalidCallError(f"{name}: must be a list, it is {_shown(given)}")
     found: list[Any] = [*value]
     if not found:
         raise InvalidCallError(f"{name}: the list is empty")

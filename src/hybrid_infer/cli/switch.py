@@ -81,7 +81,7 @@ def switch(
         "keep_old": keep_old,
         "shift": False,
     }
-    with Client(config=config_file(config)) as client:
+    with Client(config=config_file(config), upkeep=False) as client:
         if plan_only and target is not None:
             _show_plan(client.migration_plan(target, **options), as_json=as_json)
             return

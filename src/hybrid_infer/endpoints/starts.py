@@ -18,14 +18,14 @@ _OTHER = 300.0
 _LAST = 20
 _ENOUGH = 3
 _SHARE = 0.9
-_MARGIN = 0.2
-_LEAST_MARGIN = 30.0
+_MARGIN = 0.1
+_LEAST_MARGIN = 15.0
 
 
 def lead_time(starts: Sequence[float], mode: str) -> float:
     """Seconds before it is needed that a machine is to be started.
 
-    What nine of ten of the last 20 starts did not exceed (nearest rank), and a fifth more, at least 30
+    What nine of ten of the last 20 starts did not exceed (nearest rank), and a tenth more, at least 15
     seconds more; an hour at most. While fewer than three are measured, the default of the mode counts where
     it is longer.
 

@@ -64,6 +64,7 @@ class Spans:
         propagate: bool = True,
     ) -> None:
         self._tracer = trace.get_tracer(names.SCOPE, version, tracer_provider)
+        self._global = isinstance(self._tracer, ProxyTracer)
         self._propagate = propagate
         self._propagator: Any = None
         self.content = content
@@ -74,7 +75,7 @@ class Spans:
         A span that is not recorded, but belongs to a trace, counts all the same: the provider is told of it.
         """
         try:
-            if type(self._tracer) is ProxyTracer and _nobody_records():
+            if self._global and _nobody_records():
                 return False
             target = call.candidates[0]
             asked = OPERATIONS[call.operation].traced

@@ -19,7 +19,8 @@ from hybrid_infer.transport.base import Headers, Origin, TransportError, WireReq
 from hybrid_infer.transport.bodies import Pieces
 from hybrid_infer.transport.encoding import Decode, asked, decoding, read_headers, written
 from hybrid_infer.transport.environment import Limits, Proxy, check_socks
-from hybrid_infer.transport.network import DeadlineBackend, DeadlineStream, Turn
+from hybrid_infer.transport.network import DeadlineBackend, DeadlineStream
+from hybrid_infer.transport.turns import Turn
 from hybrid_infer.transport.underway import Underway
 
 

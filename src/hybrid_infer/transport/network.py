@@ -7,113 +7,22 @@ import socket
 import ssl
 import threading
 import weakref
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any
 
 import httpcore
 
-from hybrid_infer.transport import failures
-from hybrid_infer.transport.base import Origin, TransportError
+from hybrid_infer.transport import failures, turns
+from hybrid_infer.transport.base import Origin
 from hybrid_infer.transport.environment import Proxy
+from hybrid_infer.transport.turns import Turn
 
 _SLICE = 65_536
 """Bytes given to the socket at one time."""
-_LONGEST = 86_400.0 * 7
-"""Seconds; sockets take no more than 24 days, and no infinity."""
 _STATUS = len("HTTP/1.1 200")
 """Bytes of an answer that tell whether the server still wants the body."""
-_END_OF_HEAD = b"\r\n\r\n"
 _HEAD = 16_384
 """Bytes a proxy may use to answer CONNECT."""
-
-_now = threading.local()
-
-
-class Turn:
-    """One request, and how long its thread may wait at this moment.
-
-    `httpcore` hands its network backend a timeout for each operation, which a server that drips outlives. So
-    the thread notes the turn it takes before it goes in, and the sockets look here.
-    """
-
-    __slots__ = (
-        "_connect_by", "clock", "connect_timeout", "follows", "head", "origin", "proxy", "sent", "until",
-        "uploads",
-    )  # fmt: skip
-
-    def __init__(
-        self,
-        *,
-        clock: Callable[[], float],
-        until: float,
-        connect_timeout: float,
-        origin: Origin,
-        proxy: Proxy | None,
-        follows: bool = False,
-    ) -> None:
-        self.follows = follows
-        """A body in one piece comes right after the head, so that one packet may hold both."""
-        self.head = b""
-        self.clock = clock
-        self.until = until
-        self.connect_timeout = connect_timeout
-        self.origin = origin
-        self.proxy = proxy
-        self.sent = False
-        self.uploads = False
-        self._connect_by: float | None = None
-
-    def take(self, until: float) -> None:
-        """From here on this thread waits for this request, until then."""
-        self.until = until
-        _now.turn = self
-
-    def left(self) -> float:
-        """Seconds that may be waited.
-
-        Raises:
-            TransportTimeout: none.
-        """
-        until = self.until if self._connect_by is None else min(self.until, self._connect_by)
-        seconds = until - self.clock()
-        if seconds <= 0:
-            raise self.over()
-        return min(seconds, _LONGEST)
-
-    def over(self) -> TransportError:
-        """The error of a wait that took too long."""
-        if self._connect_by is not None and self._connect_by < self.until:
-            return failures.slow_to_connect(self.origin, self.proxy, self.connect_timeout)
-        return failures.out_of_time(sent=self.sent)
-
-    def connect(self) -> None:
-        """A connection is being opened: the connect timeout counts."""
-        self._connect_by = self.clock() + self.connect_timeout
-
-    def connected(self) -> None:
-        """The connection is open: what is written now is the request."""
-        self._connect_by = None
-
-    def upload(self) -> None:
-        """The next piece of a streamed body is about to be read and written.
-
-        Raises:
-            TransportTimeout: no time is left for it.
-        """
-        self.uploads = True
-        self.left()
-
-    def begins(self, buffer: bytes) -> bool:
-        """Whether it is the head of the request, and not something on the way to the server."""
-        return self._connect_by is None and buffer.endswith(_END_OF_HEAD)
-
-    def written(self) -> None:
-        self.sent = self.sent or self._connect_by is None
-
-
-def _turn() -> Turn:
-    turn: Turn = _now.turn
-    return turn
 
 
 class DeadlineStream(httpcore.NetworkStream):
@@ -137,7 +46,7 @@ class DeadlineStream(httpcore.NetworkStream):
         self._unwanted = False
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        turn = _turn()
+        turn = turns.current()
         if self._ahead:
             data, self._ahead = self._ahead[:max_bytes], self._ahead[max_bytes:]
             return data
@@ -150,7 +59,7 @@ class DeadlineStream(httpcore.NetworkStream):
             raise httpcore.ReadError(error) from error
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
-        turn = _turn()
+        turn = turns.current()
         if self._user is not turn:
             self._hold(turn)
         if turn.follows and turn.begins(buffer):
@@ -216,7 +125,7 @@ class DeadlineStream(httpcore.NetworkStream):
     def start_tls(
         self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
     ) -> httpcore.NetworkStream:
-        turn = _turn()
+        turn = turns.current()
         plain = self._socket
         try:
             plain.settimeout(turn.left())
@@ -251,7 +160,7 @@ class DeadlineStream(httpcore.NetworkStream):
     def close(self) -> None:
         """Close it, or have the request that holds it do so at its end, where that is not this thread's."""
         self._unwanted = True
-        if self._user is None or self._user is not getattr(_now, "turn", None):
+        if self._user is None or self._user is not turns.taken():
             try:
                 self._free.pop()
             except IndexError:
@@ -298,7 +207,7 @@ class DeadlineBackend(httpcore.NetworkBackend):
         local_address: str | None = None,
         socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
     ) -> httpcore.NetworkStream:
-        turn = _turn()
+        turn = turns.current()
         turn.connect()
         proxy = turn.proxy
         if proxy is not None:
