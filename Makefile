@@ -1,6 +1,6 @@
 # Needs only make and Python >= 3.11 with its venv module. Every target sets up what it uses.
 #   make demo      the same application in three modes, against simulated providers
-#   make test      the tests            (make test ARGS="tests/runtime -k deadline")
+#   make test      the tests, in 2 processes   (make test ARGS="tests/runtime -k deadline" WORKERS=0)
 #   make faults    every fault in every case, one table; the last line says how many went wrong
 #   make lint      ruff, mypy, pyright, import contracts, file length
 #   make bench     against other clients, and against their own goals   (make bench ARGS="--quick --case unary")
@@ -12,6 +12,7 @@
 
 PYTHON ?= python3
 ARGS ?=
+WORKERS ?= 2
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -44,7 +45,7 @@ demo: $(DEMO)
 	$(DEMO_VENV)/bin/hybrid-infer demo $(ARGS)
 
 test: $(DEV)
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile $(ARGS)
 
 faults: $(DEV)
 	@PYTHONPATH=tests $(BIN)/python -m faults $(ARGS)

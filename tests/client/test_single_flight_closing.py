@@ -80,12 +80,15 @@ async def test_shared_calls_leave_no_reference_cycles(make: Making) -> None:
         await together(api, *[streaming(api, seed=first + 1)] * 3)
 
     await crowd(0)
-    gc.collect()
     gc.disable()
     try:
-        transport.script = [SLOW, slow_stream(after=1.0)]
-        transport.sent.clear()
-        await crowd(10)
-        assert gc.collect() <= 5, "what calls make is freed when they end"
+        found = []
+        for round_ in range(1, 4):  # what threads of other tests leave meanwhile is not in all of them
+            transport.script = [SLOW, slow_stream(after=1.0)]
+            transport.sent.clear()
+            gc.collect()
+            await crowd(10 * round_)
+            found.append(gc.collect())
+        assert min(found) <= 5, "what calls make is freed when they end"
     finally:
         gc.enable()

@@ -119,13 +119,16 @@ async def test_a_call_leaves_no_reference_cycles(make: Making) -> None:
     for _ in range(2):
         await (await api.stream()).text()
     transport.sent.clear()
-    gc.collect()
     gc.disable()
     try:
-        for _ in range(5):
-            stream = await api.stream()
-            await stream.text()
-            del stream
-        assert gc.collect() <= 5, "what a call makes is freed when it ends"
+        found = []
+        for _ in range(3):  # what threads of other tests leave meanwhile is not in all of them
+            gc.collect()
+            for _ in range(5):
+                stream = await api.stream()
+                await stream.text()
+                del stream
+            found.append(gc.collect())
+        assert min(found) <= 5, "what a call makes is freed when it ends"
     finally:
         gc.enable()
