@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -23,7 +22,6 @@ ASK = [{"role": "user", "content": "Why is the sky blue, and why is it red in th
 
 _OF_A_CALL = (Call, Tally, Attempt, Reply, Core, Stream, AsyncStream)
 """Nobody may hold these once a client is closed."""
-_LOOKS = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -207,18 +205,9 @@ def _busy(api: Api) -> list[object]:
 
 
 def left_in_memory() -> list[str]:
-    """What is left of calls, in words. The caller froze what was there before (`gc.freeze`).
-
-    A thread that is just ending (a hedge that lost) holds its call until it has ended: what is still there is
-    looked at again, and only what stays counts.
-    """
-    left: list[str] = []
-    for _ in range(_LOOKS):
-        gc.collect()
-        left = [type(thing).__name__ for thing in gc.get_objects() if isinstance(thing, _OF_A_CALL)]
-        if not left:
-            break
-        time.sleep(0.05)
+    """What is left of calls, in words. The caller froze what was there before (`gc.freeze`)."""
+    gc.collect()
+    left = [type(thing).__name__ for thing in gc.get_objects() if isinstance(thing, _OF_A_CALL)]
     return [f"{left.count(name)} {name} still in memory" for name in dict.fromkeys(left)]
 
 

@@ -22,6 +22,12 @@ def memory() -> Iterator[None]:
         yield
 
 
+@pytest.fixture(autouse=True)
+def tracebacks_let_go(caplog: pytest.LogCaptureFixture) -> None:
+    """pytest keeps log records, and with the traceback of a lost race (DEBUG) the call it belongs to."""
+    caplog.set_level("INFO", "hybrid_infer")
+
+
 @pytest.mark.parametrize("fault", FAULTS)
 def test_a_fault_never_goes_wrong(fault: str) -> None:
     """A sample of its cases; which ones differs from fault to fault."""
