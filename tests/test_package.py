@@ -7,7 +7,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
@@ -15,7 +15,7 @@ import hybrid_infer
 from both import Making
 from hybrid_infer import AsyncClient, Client
 from hybrid_infer import errors as error_tree
-from hybrid_infer.calls.operations import OPERATIONS
+from hybrid_infer.calls.operations import OPERATIONS, Operation
 from hybrid_infer.resources.base import AsyncResource, Resource
 
 ROOT = Path(__file__).parent.parent
@@ -132,6 +132,10 @@ def surfaces() -> list[tuple[str, type, type]]:
 
 
 SURFACES = surfaces()
+
+
+def test_no_operation_lacks_its_line_in_the_table() -> None:
+    assert set(OPERATIONS) == set(get_args(Operation))
 
 
 def test_everything_that_can_be_asked_for_hangs_below_a_client() -> None:

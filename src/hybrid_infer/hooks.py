@@ -200,7 +200,7 @@ class Hooks:
         """Why this cannot be a hook of this client, to be put after its name; None where it can."""
         if not callable(function):
             return "is no function"
-        code = (function, getattr(type(function), "__call__", None))  # noqa: B004 - looked at, not asked for
+        code = (function, type(function).__call__)
         if any(inspect.isgeneratorfunction(one) or inspect.isasyncgenfunction(one) for one in code):
             return "is a generator: to call it does nothing; give a function without yield"
         if not self._takes_async and any(inspect.iscoroutinefunction(one) for one in code):

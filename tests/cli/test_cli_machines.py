@@ -50,6 +50,19 @@ def test_status_as_json(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     assert (row["usd_today"], row["idle_share"], row["leases"], row["in_flight"]) == (None, None, [], 0)
 
 
+def until(look: Callable[[], Any], enough: Callable[[Any], bool]) -> Any:
+    """What `look` finds once it is enough, or after 30 s."""
+    end = time.monotonic() + 30
+    while not enough(found := look()) and time.monotonic() < end:
+        time.sleep(0.05)
+    return found
+
+
+def today(cli: Cli) -> Any:
+    rows = json.loads(cli("status", "--json").stdout)
+    return next(row for row in rows if row["name"] == DEDICATED)
+
+
 @pytest.mark.real_time
 def test_status_knows_today_from_the_ledger(cli: Cli, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What clients saw of a machine is written down, and the command adds it up."""
@@ -57,12 +70,9 @@ def test_status_knows_today_from_the_ledger(cli: Cli, folder: Path, monkeypatch:
     monkeypatch.setenv("HYBRID_INFER_SIMULATE_DEDICATED", "ready")
     monkeypatch.setenv("HYBRID_INFER_LEASES_PATH", str(folder / "leases.sqlite"))
     with Client() as client, client.warmed():
-        time.sleep(1.5)
-        rows = json.loads(cli("status", "--json").stdout)
+        row = until(lambda: today(cli), lambda row: (row["usd_today"] or 0.0) > 1.0 * 5.49 / 3600)
         assert client.state().life == "warm"
-        time.sleep(1.0)
         shown = cli("status", "--once").stdout
-    row = next(row for row in rows if row["name"] == DEDICATED)
     assert 1.0 * 5.49 / 3600 < row["usd_today"] < 0.1
     assert row["idle_share"] > 0.9, "nobody uses it"
     assert [lease["why"] for lease in row["leases"]] == ["warmed"]
@@ -145,9 +155,8 @@ def test_sweep_takes_down_what_a_command_left_up(
     """The lease of `warm --for` ends; another process finds it in the file and restores the minimum."""
     monkeypatch.setenv("HYBRID_INFER_LEASES_PATH", str(folder / "leases.sqlite"))
     assert cli("warm", "assistant", "--no-wait", "--for", "1s").exit_code == 0
-    time.sleep(1.1)
     monkeypatch.setenv("HYBRID_INFER_SIMULATE_DEDICATED", "ready")  # as the command left it
-    found = json.loads(cli("sweep", "--json").stdout)
+    found = until(lambda: json.loads(cli("sweep", "--json").stdout), lambda found: bool(found["dropped"]))
     assert [(lease["machine"], lease["why"]) for lease in found["dropped"]] == [(DEDICATED, "warm")]
     changes = [(change["before"], change["after"]) for change in found["changes"]]
     assert (changes, found["problems"]) == ([(1, 0)], [])

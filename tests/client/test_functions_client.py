@@ -109,7 +109,9 @@ async def test_a_model_of_the_configuration_may_be_a_function(make: Making) -> N
     assert await (await api.stream(model="live")).text()
     reply = await settled(api.client.functions.call("detector", b"picture"))
     assert reply.value["simulated"]
-    assert reply.hybrid.cost.amount is not None
+    cost = reply.hybrid.cost
+    assert (cost.basis, cost.estimated) == ("machine-time", True)
+    assert cost.amount is not None and cost.amount > 0
     with pytest.raises(InvalidCallError, match="as a form"):
         await settled(api.client.audio.transcriptions.create(file=b"RIFF"))
 

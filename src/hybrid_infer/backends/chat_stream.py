@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any, ClassVar, Protocol
 
@@ -26,20 +27,6 @@ _HEAD = 1_000
 """Bytes kept of a stream until its first chunk, to say what came instead of one."""
 
 
-class Decoder(Protocol):
-    """Turns the bytes of one stream into events (see `ChoicesDecoder`). Pure."""
-
-    done: bool
-    facts: Facts
-
-    def feed(self, data: bytes) -> Sequence[Any]: ...
-    def flush(self) -> Sequence[Any]: ...
-    def read(self, event: Any) -> Any | None: ...
-    def carries_content(self, chunk: Any) -> bool: ...
-    def finish(self) -> None: ...
-    def final(self) -> Any | None: ...
-
-
 class Part(Protocol):
     """One choice of an answer as far as it came."""
 
@@ -50,7 +37,7 @@ class Part(Protocol):
     def length(self) -> int: ...
 
 
-class ChoicesDecoder:
+class ChoicesDecoder(ABC):
     """Reads one streamed answer: bytes in with `feed`, the events it gives to `read`, at the end `finish`.
 
     Keeps the text and the usage, not the chunks. Usage may stand on any chunk or on none (Together puts it on
@@ -116,17 +103,17 @@ class ChoicesDecoder:
         self._add(chunk)
         return chunk
 
+    @abstractmethod
     def carries_content(self, chunk: Any) -> bool:
         """Whether the chunk holds something that the model wrote."""
-        raise NotImplementedError
 
+    @abstractmethod
     def new_part(self) -> Part:
         """A choice of which nothing has come yet."""
-        raise NotImplementedError
 
+    @abstractmethod
     def estimate(self, characters: int) -> Usage:
         """Usage of an answer of so many characters that states none."""
-        raise NotImplementedError
 
     def finish(self) -> None:
         """Called at the end of the body. Estimates the usage if none came.

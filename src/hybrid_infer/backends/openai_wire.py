@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, ClassVar
 from urllib.parse import urlencode
@@ -18,11 +19,12 @@ from hybrid_infer.backends.base import (
     is_object,
 )
 from hybrid_infer.backends.chat_answer import chunks_of, read_completion
-from hybrid_infer.backends.chat_stream import ChatDecoder, Decoder
+from hybrid_infer.backends.chat_stream import ChatDecoder
 from hybrid_infer.backends.error_body import ErrorBody
 from hybrid_infer.backends.provider_errors import REQUEST_TIMEOUT, Hints, error_of
 from hybrid_infer.calls.call import Call, Target
 from hybrid_infer.calls.chat import ChatCompletion
+from hybrid_infer.calls.decoder import Decoder
 from hybrid_infer.calls.operations import OPERATIONS, Operation
 from hybrid_infer.calls.reply import Facts, RawResponse
 from hybrid_infer.errors import APIError, APIStatusError, DeadlineExceededError, InvalidCallError, Verdict
@@ -34,7 +36,7 @@ _DEEPEST_PATH = 12
 _NOT_UTF8 = "not UTF-8 cannot be sent as text: decode it with the encoding that it has"
 
 
-class OpenAIBackend:
+class OpenAIBackend(ABC):
     """What the backends of the OpenAI shape share; each mode says how it differs."""
 
     hints: ClassVar[Hints]
@@ -150,9 +152,9 @@ class OpenAIBackend:
         """Where requests for answers go: origin and path."""
         return f"{self._address.origin}{self._address.prefix}"
 
+    @abstractmethod
     def attach_session(self, call: Call, session: str, body: dict[str, Any], headers: dict[str, str]) -> None:
         """Put the session where the provider looks for it."""
-        raise NotImplementedError
 
     def decode(self, call: Call, response: RawResponse) -> tuple[Any, Facts]:
         """The answer in a response with a status of success.

@@ -10,13 +10,14 @@ from pydantic import ValidationError
 
 from hybrid_infer.backends.answers import estimated_completion
 from hybrid_infer.backends.chat_answer import ErrorOf, says_error
-from hybrid_infer.backends.chat_stream import ChoicesDecoder, Decoder
+from hybrid_infer.backends.chat_stream import ChoicesDecoder
 from hybrid_infer.backends.provider_errors import Redact
 from hybrid_infer.backends.sse import SseSplitter
 from hybrid_infer.calls.audio import Speech, SpeechChunk
 from hybrid_infer.calls.binary import BinaryAnswer
 from hybrid_infer.calls.call import Call
 from hybrid_infer.calls.completions import Completion, CompletionChoice, CompletionChunk
+from hybrid_infer.calls.decoder import Decoder
 from hybrid_infer.calls.money import Usage
 from hybrid_infer.calls.reply import Facts, RawResponse
 from hybrid_infer.errors import StreamError

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from rich.console import Group
 
+    from hybrid_infer.endpoints.state import Replicas
     from hybrid_infer.warming.status import MachineStatus
 
 
@@ -86,7 +87,7 @@ def _view(rows: Sequence[MachineStatus]) -> Group:
         made.add_row(
             Text(row.name),
             "unknown" if state is None else state.life,
-            "-" if state is None else _replicas(row),
+            "-" if state is None else _replicas(state.replicas),
             str(row.in_flight),
             _usd(row.usd_per_hour),
             _usd(row.usd_today),
@@ -95,9 +96,8 @@ def _view(rows: Sequence[MachineStatus]) -> Group:
     return Group(made, Text(), *(Text(line) for row in rows for line in _said(row)))
 
 
-def _replicas(row: MachineStatus) -> str:
-    assert row.state is not None  # noqa: S101 - asked by the caller
-    ready, wanted = row.state.replicas.ready, row.state.replicas.wanted
+def _replicas(replicas: Replicas) -> str:
+    ready, wanted = replicas.ready, replicas.wanted
     return "-" if ready is None else str(ready) if not wanted else f"{ready}/{wanted}"
 
 

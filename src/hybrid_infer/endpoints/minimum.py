@@ -131,7 +131,7 @@ class Minimum:
         leases = await self._store.leases(machine)  # after the slow look: who came meanwhile counts
         step = decide(note, leases, current, asked=asked, now=self._wall())
         if step.target is not None:
-            return await self._set(endpoint, turn, note, step, current)
+            return await self._set(endpoint, turn, note, step, step.target, current)
         if step.note != note and not await self._store.set_note(machine, step.note, if_was=note):
             return None
         return self._changed(machine, current, None, step.warning)
@@ -144,9 +144,8 @@ class Minimum:
         current = await self._look(endpoint, note)
         leases = await self._store.leases(machine)
         refused(tuple(lease for lease in leases if lease.live(self._wall())))
-        return await self._set(
-            endpoint, turn, note, Decision(target=0, original=0, note=None), current, ending=leases
-        )
+        step = Decision(target=0, original=0, note=None)
+        return await self._set(endpoint, turn, note, step, 0, current, ending=leases)
 
     async def _look(self, endpoint: Endpoint, note: Note | None) -> int:
         """The minimum at the provider, looked at again for a while where nobody can have expected it."""
@@ -164,13 +163,13 @@ class Minimum:
         turn: str,
         note: Note | None,
         step: Decision,
+        target: int,
         current: int,
         *,
         ending: tuple[Lease, ...] = (),
     ) -> Change | None:
         """Note it, do it, note that it is done. None where somebody else came in between: look anew."""
-        machine, target = endpoint.name, step.target
-        assert target is not None  # noqa: S101 - what the caller found
+        machine = endpoint.name
         begun = note.setting if note is not None and not note.left and note.ours(current) else ()
         setting = tuple(dict.fromkeys((*begun, target)))
         intent = Note(original=step.original, set_to=current, setting=setting, at=self._wall())

@@ -19,7 +19,8 @@ MOST = timedelta(days=31)
 
 _DAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 _NAMES = {name: place for place, day in enumerate(_DAYS) for name in (day, day[:3])}
-_WINDOW = re.compile(r"(\d{1,2}):(\d{2})\s*[-–]\s*(\d{1,2}):(\d{2})")  # noqa: RUF001 - people paste dashes
+_DASH = r"[-\u2013]"  # people paste the long one
+_WINDOW = re.compile(rf"(\d{{1,2}}):(\d{{2}})\s*{_DASH}\s*(\d{{1,2}}):(\d{{2}})")
 _LASTS = re.compile(r"(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?")
 _FULL_DAY = 24 * 60
 _CRON_FIELDS = 5
@@ -125,8 +126,8 @@ def _days(line: str, text: str) -> frozenset[int]:
     if not words:
         raise _wrong(line, "names no days", 'write "daily", "Mon-Fri" or "Sat,Sun"')
     found: set[int] = set()
-    for part in re.split(r"\s*,\s*|\s+(?![-–])(?<![-–]\s)", words):  # noqa: RUF001
-        first, *others = re.split(r"\s*[-–]\s*", part)  # noqa: RUF001
+    for part in re.split(rf"\s*,\s*|\s+(?!{_DASH})(?<!{_DASH}\s)", words):
+        first, *others = re.split(rf"\s*{_DASH}\s*", part)
         begin = _day(line, first)
         end = _day(line, others[0]) if others else begin
         if len(others) > 1:

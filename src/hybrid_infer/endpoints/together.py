@@ -42,7 +42,7 @@ from hybrid_infer.endpoints.together_steps import (
 from hybrid_infer.endpoints.together_view import View, answers, state_of
 from hybrid_infer.errors import ConfigurationError
 from hybrid_infer.runtime.base import Runtime
-from hybrid_infer.settings import Settings, reveal
+from hybrid_infer.settings import Secret, Settings, reveal
 
 log = logging.getLogger("hybrid_infer")
 
@@ -323,22 +323,24 @@ def together_endpoint(
     key = settings.together_api_key
     if target is not None and target.api_key is not None and _is_home(target.url):
         key = target.api_key
-    if connect is None and key is None:
-        raise ConfigurationError(
-            f"{MODE}/{model} is started and stopped with Together's API key: set TOGETHER_API_KEY"
-        )
-    address = _control_address(settings.together_base_url)
-
-    def client() -> Any:
-        assert key is not None  # noqa: S101 - looked at above
-        return together_client(base_url=address, api_key=reveal(key), blocking=blocking)
+    if connect is None:
+        if key is None:
+            raise ConfigurationError(
+                f"{MODE}/{model} is started and stopped with Together's API key: set TOGETHER_API_KEY"
+            )
+        connect = _connecting(_control_address(settings.together_base_url), key, blocking)
 
     def clean(text: str) -> str:
         return text if key is None else text.replace(reveal(key), "[credential]")
 
     return TogetherEndpoint(
-        model, runtime=runtime, connect=connect or client, creation=creation, probe=probe, clean=clean
+        model, runtime=runtime, connect=connect, creation=creation, probe=probe, clean=clean
     )
+
+
+def _connecting(address: str, key: Secret, blocking: bool) -> Callable[[], Any]:
+    """What makes a client of Together's package; the credential is asked for then, and not before."""
+    return lambda: together_client(base_url=address, api_key=reveal(key), blocking=blocking)
 
 
 def _control_address(base_url: str | None) -> str:

@@ -188,7 +188,7 @@ class TogetherControl:
 
     async def _make_deployment(self, calls: Calls, project: str, action: MakeDeployment, done: Done) -> str:
         creation = self._creation
-        assert creation is not None  # noqa: S101 - only what may be made is
+        assert creation is not None  # noqa: S101 - without one, no goal is `creating`
         model, config, hardware = await self._profile(calls, creation)
         name = creation.deployment if action.number == 1 else f"{creation.deployment}-{action.number}"
         name = self.pinned or name

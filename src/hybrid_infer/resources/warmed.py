@@ -11,8 +11,8 @@ from hybrid_infer.runtime.step import step
 from hybrid_infer.warming.machines import Held
 
 
-class Warmed:
-    """Use it as ``with client.warmed("assistant") as state:``, once."""
+class _Block:
+    """What is held, of either colour."""
 
     def __init__(
         self, core: Core, model: str | None, *, replicas: int, timeout: float, on_event: OnEvent | None
@@ -22,6 +22,10 @@ class Warmed:
             core.machines.hold, model, replicas=replicas, timeout=timeout, on_event=on_event, why="warmed"
         )
         self._held: Held | None = None
+
+
+class Warmed(_Block):
+    """Use it as ``with client.warmed("assistant") as state:``, once."""
 
     def __enter__(self) -> EndpointState:
         self._held, state = step(self._hold())
@@ -36,17 +40,8 @@ class Warmed:
             step(machines.surely(partial(machines.let_go, held)))
 
 
-class AsyncWarmed:
+class AsyncWarmed(_Block):
     """Use it as ``async with client.warmed("assistant") as state:``, once."""
-
-    def __init__(
-        self, core: Core, model: str | None, *, replicas: int, timeout: float, on_event: OnEvent | None
-    ) -> None:
-        self._core = core
-        self._hold = partial(
-            core.machines.hold, model, replicas=replicas, timeout=timeout, on_event=on_event, why="warmed"
-        )
-        self._held: Held | None = None
 
     async def __aenter__(self) -> EndpointState:
         self._held, state = await self._hold()

@@ -98,7 +98,7 @@ class SimulatedFunctions:
         notice: Notice | None = None,
     ) -> SimulatedItems:
         function = self._find(name, until)
-        return SimulatedItems(self, function, _shipped(args, name), _shipped(dict(kwargs), name))
+        return SimulatedItems(self, function, _shipped(args), _shipped(dict(kwargs)))
 
     def spawned(self, id: str) -> SimulatedSpawned:
         return SimulatedSpawned(self, id, self._registry.spawned.get(id))
@@ -146,7 +146,7 @@ class SimulatedFunctions:
         function = self._find(name, until)
         if function.generator:
             raise FunctionFailure(f"{name} is a generator", cause="generator", stage="send")
-        given, named = _shipped(tuple(args), name), _shipped(dict(kwargs), name)
+        given, named = _shipped(tuple(args)), _shipped(dict(kwargs))
         one = self.begun(function)
         outcome = self._registry.outcome(function, given, named)
         one.due = one.began + outcome.after
@@ -171,7 +171,7 @@ class SimulatedSpawned:
             )
         self.end("done" if outcome.wrong is None else "failed")
         if outcome.wrong is None:
-            return pickle.loads(pickle.dumps(outcome.value))  # noqa: S301 - our own bytes
+            return _copied(outcome.value)
         message = outcome.message if outcome.error is None else str(outcome.error)
         raise FunctionFailure(
             message, cause=_WRONGS[outcome.wrong], stage="wait", remote=outcome.error, call_id=self.id
@@ -248,10 +248,15 @@ class SimulatedItems:
             self._door.registry.end(self._input, state, self._door.now())
 
 
-def _shipped(value: Any, name: FunctionName) -> Any:
-    """As it arrives at the function."""
+def _copied(value: Any) -> Any:
+    """As it arrives at the other side of a wire."""
+    return pickle.loads(pickle.dumps(value))  # noqa: S301 - bytes that were made on this very line
+
+
+def _shipped(value: Any) -> Any:
+    """An argument, as it arrives at the function."""
     try:
-        return pickle.loads(pickle.dumps(value))  # noqa: S301 - our own bytes
+        return _copied(value)
     except Exception as error:
         message = str(error)
     raise FunctionFailure(message, cause="argument", stage="send")

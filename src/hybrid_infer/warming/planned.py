@@ -78,7 +78,7 @@ class Planned:
             self._lead = (now, await self._machines.keeper.lead(machine.name))
         lead, left = self._lead[1], (self._change - wall).total_seconds()
         due = self._wanted or left <= lead
-        ending = self._wanted and left <= MOVE and not self._goes_on(lead)
+        ending = self._wanted and left <= MOVE and not self._goes_on(self._change, lead)
         self._next = left if not due else left - MOVE if self._wanted and not ending else left
         if not due:
             self._next = left - lead
@@ -128,10 +128,9 @@ class Planned:
         self.lease, self._up = None, False
         self._again = self._runtime.now() + _AGAIN
 
-    def _goes_on(self, lead: float) -> bool:
+    def _goes_on(self, end: datetime, lead: float) -> bool:
         """Whether it is wanted again so soon after the end that it stays up."""
-        assert self._change is not None  # noqa: S101 - set in `turn`
-        return self._schedule.due(self._change + timedelta(seconds=1), lead)
+        return self._schedule.due(end + timedelta(seconds=1), lead)
 
     async def _move(self, machine: Machine, *, open_: bool) -> None:
         """Lead calls to the machine or away from it, where that is another way than before."""

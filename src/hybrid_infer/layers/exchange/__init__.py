@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, ClassVar, Protocol, TypeAlias, TypeVar
 
 from hybrid_infer.calls.call import Call, Target
+from hybrid_infer.calls.decoder import Decoder
 from hybrid_infer.calls.reply import RawResponse, Replayed, Reply
 from hybrid_infer.errors import (
     APIConnectionError,
@@ -17,7 +18,7 @@ from hybrid_infer.errors import (
     StreamError,
     Verdict,
 )
-from hybrid_infer.layers.exchange.live import Decoder, LiveSource, Wait
+from hybrid_infer.layers.exchange.live import LiveSource, Wait
 from hybrid_infer.layers.exchange.redirects import MOST_REDIRECTS, followed
 from hybrid_infer.runtime.base import Runtime
 from hybrid_infer.transport.base import (

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Sequence
 from typing import Any, Protocol, TypeVar
 
 from hybrid_infer.calls.call import Call, Target
+from hybrid_infer.calls.decoder import Decoder
 from hybrid_infer.calls.functions import FunctionAsk, FunctionName, function_ask
 from hybrid_infer.calls.reply import Facts, RawResponse, Replayed, Reply
 from hybrid_infer.errors import (
@@ -19,7 +20,7 @@ from hybrid_infer.errors import (
     Verdict,
 )
 from hybrid_infer.layers.exchange.functions_live import FunctionSource, ShapedStream
-from hybrid_infer.layers.exchange.live import Decoder, LiveSource, Wait
+from hybrid_infer.layers.exchange.live import LiveSource, Wait
 from hybrid_infer.runtime.base import Runtime
 from hybrid_infer.transport.base import WireRequest
 from hybrid_infer.transport.functions import FunctionFailure, FunctionTimeout, FunctionTransport

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol, TypeVar
 
 from hybrid_infer.calls.call import Call
-from hybrid_infer.calls.reply import Facts, RawResponse
+from hybrid_infer.calls.decoder import Decoder
+from hybrid_infer.calls.reply import RawResponse
 from hybrid_infer.errors import (
     APIConnectionError,
     APIError,
@@ -22,20 +23,6 @@ T = TypeVar("T")
 
 _LAST_BYTES = 0.02
 """Seconds granted after the last event for the end of the body, so that the connection can be used again."""
-
-
-class Decoder(Protocol):
-    """Turns the bytes of one stream into events. Pure."""
-
-    done: bool
-    facts: Facts
-
-    def feed(self, data: bytes) -> Sequence[Any]: ...
-    def flush(self) -> Sequence[Any]: ...
-    def read(self, event: Any) -> Any | None: ...
-    def carries_content(self, chunk: Any) -> bool: ...
-    def finish(self) -> None: ...
-    def final(self) -> Any | None: ...
 
 
 Limit = Literal["total", "attempt", "first_token", "between_tokens"]

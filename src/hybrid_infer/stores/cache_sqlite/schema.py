@@ -13,6 +13,7 @@ from __future__ import annotations
 import sqlite3
 
 from hybrid_infer.errors import ConfigurationError
+from hybrid_infer.stores.sqlite_version import version_of
 
 APPLICATION_ID = 0x48494341
 """Tells a cache from other SQLite files ("HICA")."""
@@ -57,22 +58,6 @@ def version(db: sqlite3.Connection, path: object) -> int:
     Raises:
         UnusableCacheError: it is something else, or newer than this package.
     """
-    # At one moment: somebody may be making the tables right now.
-    begun = db.in_transaction
-    if not begun:
-        db.execute("BEGIN")
-    try:
-        application: int = db.execute("PRAGMA application_id").fetchone()[0]
-        found: int = db.execute("PRAGMA user_version").fetchone()[0]
-        tables: int = db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
-    finally:
-        if not begun and db.in_transaction:  # a file that is no database ends it
-            db.execute("ROLLBACK")
-    if application != APPLICATION_ID and (application or found or tables):
-        raise UnusableCacheError(f"cache: {path} is an SQLite file of something else; name another file")
-    if found > VERSION:
-        raise UnusableCacheError(
-            f"cache: {path} has version {found}, and this hybrid_infer knows versions up to {VERSION}: "
-            "upgrade hybrid_infer, or name another file"
-        )
-    return found
+    return version_of(
+        db, path, called="cache", application=APPLICATION_ID, latest=VERSION, error=UnusableCacheError
+    )

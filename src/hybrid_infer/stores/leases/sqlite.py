@@ -26,6 +26,7 @@ from hybrid_infer.stores.leases.base import (
     note_of,
     note_text,
 )
+from hybrid_infer.stores.sqlite_version import version_of
 
 T = TypeVar("T")
 
@@ -235,22 +236,7 @@ def _known(db: sqlite3.Connection, path: Path) -> bool:
     Raises:
         ConfigurationError: it is something else, or newer than this package.
     """
-    begun = db.in_transaction
-    if not begun:
-        db.execute("BEGIN")  # all three at one moment: somebody may be making the tables right now
-    application: int = db.execute("PRAGMA application_id").fetchone()[0]
-    version: int = db.execute("PRAGMA user_version").fetchone()[0]
-    tables: int = db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
-    if not begun:
-        db.execute("COMMIT")
-    if application != APPLICATION_ID and (application or version or tables):
-        raise ConfigurationError(f"leases: {path} is an SQLite file of something else; name another file")
-    if version > VERSION:
-        raise ConfigurationError(
-            f"leases: {path} has version {version}, and this hybrid_infer knows versions up to {VERSION}: "
-            "upgrade hybrid_infer, or name another file"
-        )
-    return version > 0
+    return version_of(db, path, called="leases", application=APPLICATION_ID, latest=VERSION) > 0
 
 
 _SELECT = {

@@ -26,6 +26,7 @@ from collections.abc import Sequence
 
 from hybrid_infer.calls.rows import ATTEMPT_KIND, ATTEMPT_ROW, CALL_KIND, CALL_ROW
 from hybrid_infer.errors import ConfigurationError
+from hybrid_infer.stores.sqlite_version import version_of
 
 APPLICATION_ID = 0x48494C47
 """Tells a ledger from other SQLite files ("HILG")."""
@@ -165,25 +166,9 @@ def version(db: sqlite3.Connection, path: object, *, latest: int = len(MIGRATION
     Raises:
         UnreadableLedgerError: it is something else, or newer than this package.
     """
-    # At one moment: somebody may be making the tables right now.
-    begun = db.in_transaction
-    if not begun:
-        db.execute("BEGIN")
-    try:
-        application: int = db.execute("PRAGMA application_id").fetchone()[0]
-        found: int = db.execute("PRAGMA user_version").fetchone()[0]
-        tables: int = db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
-    finally:
-        if not begun and db.in_transaction:  # a file that is no database ends it
-            db.execute("ROLLBACK")
-    if application != APPLICATION_ID and (application or found or tables):
-        raise UnreadableLedgerError(f"ledger: {path} is an SQLite file of something else; name another file")
-    if found > latest:
-        raise UnreadableLedgerError(
-            f"ledger: {path} has version {found}, and this hybrid_infer knows versions up to {latest}: "
-            "upgrade hybrid_infer, or name another file"
-        )
-    return found
+    return version_of(
+        db, path, called="ledger", application=APPLICATION_ID, latest=latest, error=UnreadableLedgerError
+    )
 
 
 def migrate(db: sqlite3.Connection, path: object, salt: bytes, *, steps: Sequence[str] = MIGRATIONS) -> None:
