@@ -11,6 +11,7 @@ A block with `# not run` in it does not run.
 
 from __future__ import annotations
 
+import logging
 import re
 import threading
 from collections.abc import Iterator
@@ -80,6 +81,19 @@ def served() -> Iterator[dict[str, str]]:
     thread.join()
 
 
+@pytest.fixture
+def own_logging() -> Iterator[None]:
+    """What a block sets about logging is over with it."""
+    loggers = (logging.getLogger(), logging.getLogger("hybrid_infer"))
+    before = [(logger.level, logger.handlers[:]) for logger in loggers]
+    yield
+    for logger, (level, handlers) in zip(loggers, before, strict=True):
+        logger.setLevel(level)
+        logger.handlers[:] = handlers
+
+
+@pytest.mark.real_time
+@pytest.mark.usefixtures("own_logging")
 @pytest.mark.parametrize("block", RUN, ids=str)
 def test_a_python_block_runs(
     block: Block, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, tmp_path: Path

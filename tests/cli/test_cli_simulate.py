@@ -15,6 +15,8 @@ import pytest
 
 import hybrid_infer
 
+pytestmark = pytest.mark.real_time
+
 RUN = "from hybrid_infer.cli import main; main()"
 SOURCE = str(Path(hybrid_infer.__file__).parent.parent)
 

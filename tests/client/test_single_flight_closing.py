@@ -9,6 +9,7 @@ import pytest
 from both import Making
 from crowd import together
 from fakes import ScriptedTransport
+from garbage import ROUNDS, counted
 from hybrid_infer.errors import DeadlineExceededError
 from sharing import FIXED, KEY, SLOW, asking, slow_stream, streaming
 
@@ -80,15 +81,10 @@ async def test_shared_calls_leave_no_reference_cycles(make: Making) -> None:
         await together(api, *[streaming(api, seed=first + 1)] * 3)
 
     await crowd(0)
-    gc.disable()
-    try:
-        found = []
-        for round_ in range(1, 4):  # what threads of other tests leave meanwhile is not in all of them
-            transport.script = [SLOW, slow_stream(after=1.0)]
-            transport.sent.clear()
-            gc.collect()
-            await crowd(10 * round_)
-            found.append(gc.collect())
-        assert min(found) <= 5, "what calls make is freed when they end"
-    finally:
-        gc.enable()
+    found: list[int] = []
+    for round_ in range(ROUNDS):
+        transport.script = [SLOW, slow_stream(after=1.0)]
+        transport.sent.clear()
+        with counted(found):
+            await crowd(10 + 10 * round_)
+    assert min(found) <= 5, "what calls make is freed when they end"

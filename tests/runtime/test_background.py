@@ -16,6 +16,8 @@ LIFE = """
 import os
 from hybrid_infer.runtime.background import OnePerFile
 
+pytestmark = pytest.mark.real_time
+
 class Thing:
     def __init__(self, path):
         self.name = path.name

@@ -20,6 +20,8 @@ from simulator.operated import recording
 from simulator.simulated import DEDICATED, SERVERLESS
 from simulator.test_simulated_http import served
 
+pytestmark = pytest.mark.real_time
+
 CHAT: Any = "/v1/chat/completions"
 WORDS = "(simulated) "
 

@@ -33,8 +33,9 @@ def path(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def cache(colour: str, path: Path) -> Iterator[Open]:
-    """A client's cache, that tries again soon."""
+def cache(colour: str, path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Open]:
+    """A client's cache, that tries again soon. Its end waits until all is written, however busy the disk."""
+    monkeypatch.setattr("hybrid_infer.stores.cache_sqlite.store.LAST_WAIT", 10.0)
     made: list[SharedCache] = []
 
     def make(place: Path = path) -> SqliteCache:
