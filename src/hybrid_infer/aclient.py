@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
+from functools import cached_property
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, Unpack
 
@@ -70,7 +71,7 @@ class AsyncClient:
         )
         self._defaults: Mapping[str, Any] = {}
 
-    @property
+    @cached_property
     def chat(self) -> AsyncChat:
         return AsyncChat(self._core, self._defaults)
 

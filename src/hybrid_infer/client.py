@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
+from functools import cached_property
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, Unpack
 
@@ -82,7 +83,7 @@ class Client:
         )
         self._defaults: Mapping[str, Any] = {}
 
-    @property
+    @cached_property
     def chat(self) -> Chat:
         return Chat(self._core, self._defaults)
 

@@ -6,7 +6,6 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from opentelemetry import metrics
 from opentelemetry.metrics import NoOpMeterProvider
 
 from both import Making
@@ -223,7 +222,8 @@ async def test_the_sdk_may_be_set_up_after_the_client(
 ) -> None:
     api = make(transport=ScriptedTransport([said()]), **KEY)
     await api.create()
-    monkeypatch.setattr(metrics, "get_meter_provider", lambda: measured.provider)
+    # What `set_meter_provider` does, which can be called once in a process.
+    monkeypatch.setattr("opentelemetry.metrics._internal._METER_PROVIDER", measured.provider)
     await api.create()
     assert measured.points(names.DURATION_1_41)[0].count == 1
 

@@ -30,6 +30,8 @@ FAILED = "error"
 ErrorOf = Callable[[RawResponse], APIStatusError]
 
 _SHOWN = 120
+_READ = ChatCompletion.__pydantic_validator__.validate_json
+"""`ChatCompletion.model_validate_json`, without what that does before."""
 
 
 def read_completion(
@@ -42,7 +44,7 @@ def read_completion(
         APIResponseError: the body is HTML, empty, not JSON, or JSON of another shape.
     """
     try:
-        completion = ChatCompletion.model_validate_json(response.body)
+        completion: ChatCompletion | None = _READ(response.body)
     except ValidationError as problem:
         completion, wrong = None, first_problem(problem)
     else:
@@ -51,13 +53,14 @@ def read_completion(
         if says_error(response.body):
             raise error_of(response)
         raise not_an_answer(response, "a chat completion", wrong, redact)
-    if any(choice.finish_reason == FAILED for choice in completion.choices):
+    reasons = tuple([choice.finish_reason for choice in completion.choices if choice.finish_reason])
+    if FAILED in reasons:
         wrong = 'the provider broke it off, its finish reason is "error"'
         raise not_an_answer(response, "a chat completion", wrong, redact)
     return completion, Facts(
         id=completion.id,
         model=completion.model,
-        finish_reasons=tuple(choice.finish_reason for choice in completion.choices if choice.finish_reason),
+        finish_reasons=reasons,
         usage=usage_of(completion.usage)
         or estimated_usage(call, sum(answer_length(choice.message) for choice in completion.choices)),
         raw=response,

@@ -60,6 +60,7 @@ class ChoicesDecoder(ABC):
     def __init__(self, call: Call, error_of: ErrorOf, redact: Redact) -> None:
         self.done = False
         self.facts = Facts()
+        self._validate = self.chunk.__pydantic_validator__.validate_json  # without what pydantic does before
         self._call = call
         self._error_of = error_of
         self._redact = redact
@@ -93,7 +94,7 @@ class ChoicesDecoder(ABC):
             self.done = True
             return None
         try:
-            chunk = self.chunk.model_validate_json(data)
+            chunk = self._validate(data)
         except ValidationError:
             chunk = None
         if chunk is None or event.name == "error" or (chunk.model_extra and chunk.model_extra.get("error")):
@@ -245,10 +246,13 @@ class ChatDecoder(ChoicesDecoder):
 
     def carries_content(self, chunk: ChatCompletionChunk) -> bool:
         """Whether the chunk holds text, reasoning or a tool call."""
-        return any(
-            delta.content or delta.reasoning or delta.reasoning_content or delta.refusal or delta.tool_calls
-            for delta in (choice.delta for choice in chunk.choices)
-        )
+        for choice in chunk.choices:
+            delta = choice.delta
+            if delta.content or delta.reasoning or delta.reasoning_content:
+                return True
+            if delta.refusal or delta.tool_calls:
+                return True
+        return False
 
     def new_part(self) -> PartialChoice:
         return PartialChoice()

@@ -220,7 +220,7 @@ _ALLOWED: Mapping[str, tuple[str, Callable[[Any], bool]]] = {
 
 def _messages(messages: object) -> list[Any]:
     if type(messages) is list:
-        return [*cast("list[object]", messages)]
+        return [*messages]
     if isinstance(messages, str | bytes | Mapping) or not isinstance(messages, Iterable):
         raise InvalidCallError(
             'messages: not a list of messages; give a list such as [{"role": "user", "content": "Hello"}]'

@@ -31,7 +31,8 @@ Priority = Literal["interactive", "batch"]
 OnStreamBreak = Literal["error", "restart"]
 OnCold = Literal["wait", "overflow"]
 
-Service: TypeAlias = "Callable[[Call], Coroutine[Any, Any, Reply]]"
+Replying: TypeAlias = "Coroutine[Any, Any, Reply]"
+Service: TypeAlias = "Callable[[Call], Replying]"
 
 
 Basis = Literal["tokens", "machine-time", "unknown"]
@@ -147,6 +148,10 @@ _targets = cast("Callable[[], list[Target]]", list)
 _texts = cast("Callable[[], list[str]]", list)
 
 
+Reckon: TypeAlias = "Callable[[Tally, Usage | None, float], Cost]"
+"""What a call cost: of its tally, the usage of its answer, and the `Runtime.now()` of its end."""
+
+
 @dataclass(slots=True, kw_only=True)
 class Tally:
     """What happened on behalf of one call. Written by the layers while the call lives."""
@@ -173,8 +178,8 @@ class Tally:
     late: Callable[[], None] | None = None
     """Called when an attempt ends, once the call itself has."""
     latency: float | None = None
-    reckon: Callable[[], Cost] | None = field(default=None, repr=False, compare=False)
-    """Works out the cost, once the call has ended; see `cost`."""
+    reckon: tuple[Reckon, Usage | None, float] | None = field(default=None, repr=False, compare=False)
+    """What works out the cost, and what it is to be given, once the call has ended; see `cost`."""
     reckoned: Cost | None = field(default=None, repr=False)
     trace: Any = field(default=None, repr=False, compare=False)
     """Opaque to all but the tracing code: the span of the call. Here, since copying a call costs more."""
@@ -183,7 +188,8 @@ class Tally:
     def cost(self) -> Cost | None:
         """What all of it cost; None until the call has ended. Worked out when it is asked for first."""
         if self.reckoned is None and self.reckon is not None:
-            self.reckoned, self.reckon = self.reckon(), None
+            reckon, usage, ended = self.reckon
+            self.reckoned, self.reckon = reckon(self, usage, ended), None
         return self.reckoned
 
 

@@ -23,6 +23,9 @@ class Ending:
     collected: bool = False
 
 
+_IDS = ("x-request-id", "x-together-traceid", "cf-ray")
+"""Headers with an id of the request, the best first."""
+
 WELL = Ending()
 ABANDONED = Ending(abandoned=True)
 COLLECTED = Ending(abandoned=True, collected=True)
@@ -41,9 +44,12 @@ class Facts:
     raw: RawResponse | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class RawResponse:
-    """The provider's response as it came. `body` is empty for streams: their bytes are not kept."""
+    """The provider's response as it came. `body` is empty for streams: their bytes are not kept.
+
+    Nobody writes to it. It is a plain dataclass, as `Call` is, because there is one for every call.
+    """
 
     status: int
     headers: tuple[tuple[str, str], ...]
@@ -52,7 +58,7 @@ class RawResponse:
     @property
     def request_id(self) -> str | None:
         """The provider's id of the request, from the headers that carry one."""
-        for name in ("x-request-id", "x-together-traceid", "cf-ray"):
+        for name in _IDS:
             for key, value in self.headers:
                 if key == name and value:
                     return value

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from hybrid_infer.calls.call import Call, Service, Target
-from hybrid_infer.calls.reply import Reply
+from hybrid_infer.calls.call import Call, Replying, Service, Target
 from hybrid_infer.errors import NotAllowedError
 
 
@@ -13,7 +12,7 @@ class Allowed:
     def __init__(self, target: Target) -> None:
         self._target = target
 
-    async def __call__(self, call: Call, inner: Service) -> Reply:
+    def __call__(self, call: Call, inner: Service) -> Replying:
         if self._target not in call.candidates:
             error = NotAllowedError(
                 "this call may not be answered here",
@@ -22,4 +21,4 @@ class Allowed:
             )
             error.target = self._target.name
             raise error
-        return await inner(call)
+        return inner(call)

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Coroutine, Sequence
-from typing import Any, Protocol
+from collections.abc import Sequence
+from typing import Protocol
 
-from hybrid_infer.calls.call import Call, Service
-from hybrid_infer.calls.reply import Reply
+from hybrid_infer.calls.call import Call, Replying, Service
 
 
 class Layer(Protocol):
-    """Passes the call on to `inner`, and may change the call, wait, repeat, refuse or look at the reply."""
+    """Passes the call on to `inner`, and may change the call, wait, repeat, refuse or look at the reply.
 
-    async def __call__(self, call: Call, inner: Service, /) -> Reply: ...
+    One that has nothing to do once the call is on its way returns what `inner` returns, without a coroutine
+    of its own.
+    """
+
+    def __call__(self, call: Call, inner: Service, /) -> Replying: ...
 
 
 def stack(layers: Sequence[Layer], service: Service) -> Service:
@@ -23,7 +26,7 @@ def stack(layers: Sequence[Layer], service: Service) -> Service:
 
 
 def _around(layer: Layer, inner: Service) -> Service:
-    def service(call: Call) -> Coroutine[Any, Any, Reply]:
+    def service(call: Call) -> Replying:
         return layer(call, inner)
 
     return service

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass
+from functools import partial
 
 from hybrid_infer.calls.call import Call, Service, Target
 from hybrid_infer.calls.reply import Ending, Reply
@@ -182,13 +183,12 @@ class Breaker:
         except BaseException as error:
             self._report(given, _verdict(error))
             raise
-        if reply.ending is None and given.since is not None:
+        if reply.ending is not None:
+            self._ended(given, reply.ending)
+            return reply
+        if given.since is not None:
             self._report(given, True)  # the probe's stream has begun: that is recovery enough
-
-        def end(ending: Ending) -> None:
-            self._report(given, None if ending.abandoned else _verdict(ending.error))
-
-        reply.on_end(end)
+        reply.on_end(partial(self._ended, given))
         return reply
 
     def __repr__(self) -> str:
@@ -216,6 +216,9 @@ class Breaker:
         )
         refusal.target = target.name
         raise refusal
+
+    def _ended(self, given: Pass, ending: Ending) -> None:
+        self._report(given, None if ending.abandoned else _verdict(ending.error))
 
     def _report(self, given: Pass, ok: bool | None) -> None:
         self._outcomes.append((given, ok, self._runtime.now()))

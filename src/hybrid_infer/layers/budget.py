@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Literal, Protocol, TypeAlias
 
-from hybrid_infer.calls.call import Call, Service, Target
+from hybrid_infer.calls.call import Call, Replying, Service, Target
 from hybrid_infer.calls.expected import expected_usage
 from hybrid_infer.calls.money import Cost, Usage, usd
 from hybrid_infer.calls.operations import spends
@@ -175,9 +175,10 @@ class Budget:
         self._usual = _USUAL_ANSWER
         self._machine_call = 0.0  # mean nano-dollars of a call to a machine
 
-    async def __call__(self, call: Call, inner: Service) -> Reply:
-        if not spends(call.operation, call.method):
-            return await inner(call)
+    def __call__(self, call: Call, inner: Service) -> Replying:
+        return self._reserved(call, inner) if spends(call.operation, call.method) else inner(call)
+
+    async def _reserved(self, call: Call, inner: Service) -> Reply:
         amounts = self._amounts(call)
         wall = self._runtime.wall()
         with self._guard:

@@ -6,8 +6,7 @@ The layer only fixes the moment. Whoever waits further in (queue, cold, retry, t
 
 from __future__ import annotations
 
-from hybrid_infer.calls.call import Call, Service
-from hybrid_infer.calls.reply import Reply
+from hybrid_infer.calls.call import Call, Replying, Service
 from hybrid_infer.calls.timeouts import NONE_GIVEN, Timeouts
 from hybrid_infer.errors import DeadlineExceededError
 from hybrid_infer.runtime.base import Runtime
@@ -24,7 +23,7 @@ class Deadline:
         self._runtime = runtime
         self._timeouts = timeouts
 
-    async def __call__(self, call: Call, inner: Service) -> Reply:
+    def __call__(self, call: Call, inner: Service) -> Replying:
         now = self._runtime.now()
         timeouts = self._timeouts if call.timeouts is NONE_GIVEN else call.timeouts.over(self._timeouts)
         seconds = float("inf") if timeouts.total is None else timeouts.total
@@ -38,4 +37,4 @@ class Deadline:
             )
         # The call is nobody else's yet, so it is completed, not copied.
         call.until, call.timeouts = now + seconds, timeouts
-        return await inner(call)
+        return inner(call)

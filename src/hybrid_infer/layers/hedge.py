@@ -9,7 +9,7 @@ from collections.abc import Callable, Coroutine
 from dataclasses import replace
 from typing import Any, TypeAlias
 
-from hybrid_infer.calls.call import Call, Service
+from hybrid_infer.calls.call import Call, Replying, Service
 from hybrid_infer.calls.operations import repeatable
 from hybrid_infer.calls.reply import Reply
 from hybrid_infer.errors import SaturatedError
@@ -82,10 +82,13 @@ class Hedge:
         self._guard = runtime.guard()
         self._delays: dict[tuple[str, bool], HedgeDelay] = {}
 
-    async def __call__(self, call: Call, inner: Service) -> Reply:
+    def __call__(self, call: Call, inner: Service) -> Replying:
         wanted = self._on if call.hedge is None else call.hedge
         if not wanted or not repeatable(call.operation, call.idempotent):
-            return await inner(call)
+            return inner(call)
+        return self._hedged(call, inner)
+
+    async def _hedged(self, call: Call, inner: Service) -> Reply:
         first = next((target for target in call.candidates if target not in call.avoid), call.candidates[0])
         with self._guard:
             delays = self._delays.setdefault((first.name, call.stream), HedgeDelay())

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from datetime import date, datetime
+from datetime import date, timedelta
 from functools import partial
 from typing import Protocol
 
-from hybrid_infer.calls.cached import Served
-from hybrid_infer.calls.call import Attempt, Call, Service, Target, Wait
+from hybrid_infer.calls.call import Attempt, Call, Service, Tally, Target, Wait
 from hybrid_infer.calls.hybrid import Hybrid
 from hybrid_infer.calls.money import Cost, Usage
 from hybrid_infer.calls.reply import Ending, Facts, Reply
@@ -35,6 +34,7 @@ class Metering:
         self._leftovers = leftovers
         self._runtime = runtime
         self._prices = prices
+        self._reckon = self._cost
 
     async def __call__(self, call: Call, inner: Service) -> Reply:
         tally = call.tally
@@ -62,28 +62,18 @@ class Metering:
     def _settle(self, call: Call, facts: Facts | None, error: BaseException | None, now: float) -> None:
         tally = call.tally
         tally.latency = now - tally.started
-        usage = facts.usage if facts is not None else None
-        # Nothing in it leads back to the tally: a call's objects form no cycle.
-        tally.reckon = partial(
-            self._cost, tally.attempts, tally.waits, tally.served, usage, self._runtime.wall()
-        )
+        tally.reckon = self._reckon, facts.usage if facts is not None else None, now
         if isinstance(error, APIError):
             error.hybrid = Hybrid.of(call, facts)
 
-    def _cost(
-        self,
-        attempts: Sequence[Attempt],
-        waits: Sequence[Wait],
-        served: Served | None,
-        usage: Usage | None,
-        ended: datetime,
-    ) -> Cost:
+    def _cost(self, tally: Tally, usage: Usage | None, ended: float) -> Cost:
         """At the prices of the day on which the call ended."""
-        at = ended.date()
+        at = (self._runtime.wall() - timedelta(seconds=self._runtime.now() - ended)).date()
+        served = tally.served
         try:
-            if served is not None and not attempts:
+            if served is not None and not tally.attempts:
                 return self._prices.saved(served.like, usage, at=at)
-            return self._prices.cost(attempts, at=at, waits=waits)
+            return self._prices.cost(tally.attempts, at=at, waits=tally.waits)
         except Exception:  # a price table must not fail a call that was answered
             log.warning("the cost of a call could not be worked out", exc_info=True)
             return Cost(amount=None, basis="unknown", reason="working out the cost failed; see the log")

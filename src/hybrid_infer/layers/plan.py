@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from hybrid_infer.calls.call import MODES, Call, Mode, ModeChoice, Service, Target
+from hybrid_infer.calls.call import MODES, Call, Mode, ModeChoice, Replying, Service, Target
 from hybrid_infer.calls.operations import OPERATIONS, offered
 from hybrid_infer.calls.reply import Ending, Reply
 from hybrid_infer.calls.shares import Shares, Turnout
@@ -65,17 +65,17 @@ class Plan:
         self._turnout = turnout or Turnout()
         self._usual: dict[tuple[str, str | None], tuple[tuple[Target, ...], bool, list[str]]] = {}
 
-    async def __call__(self, call: Call, inner: Service) -> Reply:
+    def __call__(self, call: Call, inner: Service) -> Replying:
         shares = self._turnout.shares
         if shares is not None:
-            return await self._shared(call, inner, shares)
+            return self._shared(call, inner, shares)
         # The call is nobody else's yet, so it is completed, not copied.
         if _says_where(call):
             call.candidates, call.overflows = self.candidates(call)
         else:
             call.candidates, call.overflows, why = self._as_usual(call)
             call.tally.why.extend(why)
-        return await inner(call)
+        return inner(call)
 
     def _as_usual(self, call: Call) -> tuple[tuple[Target, ...], bool, list[str]]:
         """Where calls go that say nothing of it, looked up once for each operation and model."""

@@ -6,7 +6,7 @@ from collections.abc import Callable, Coroutine
 from dataclasses import fields, replace
 from typing import Any, TypeAlias
 
-from hybrid_infer.calls.call import Call, OnStreamBreak, Service
+from hybrid_infer.calls.call import Call, OnStreamBreak, Replying, Service
 from hybrid_infer.calls.reply import Facts, Reply
 from hybrid_infer.errors import APIError
 
@@ -29,9 +29,14 @@ class Resume:
         self._again = again
         self._reset = reset
 
-    async def __call__(self, call: Call, inner: Service) -> Reply:
+    def __call__(self, call: Call, inner: Service) -> Replying:
+        if (call.on_stream_break or self._default) != "restart":
+            return inner(call)
+        return self._restarting(call, inner)
+
+    async def _restarting(self, call: Call, inner: Service) -> Reply:
         reply = await inner(call)
-        if reply.ending is not None or (call.on_stream_break or self._default) != "restart":
+        if reply.ending is not None:
             return reply
         return Reply(facts=reply.facts, source=_Restarting(call, inner, reply, self._again, self._reset))
 

@@ -67,12 +67,11 @@ class RetryBudget:
 
     def call(self, now: float) -> None:
         """The first try of a call has ended."""
-        self._forget(now)
-        second = now // 1
-        if self._calls and self._calls[-1][0] >= second:
+        if self._calls and now < self._calls[-1][0] + 1:
             self._calls[-1][1] += 1
         else:
-            self._calls.append([second, 1])
+            self._forget(now)
+            self._calls.append([now // 1, 1])
         self._count += 1
 
     def buy(self, now: float) -> bool:

@@ -9,7 +9,7 @@ from decimal import Decimal
 from functools import partial
 from queue import Empty, SimpleQueue
 
-from hybrid_infer.calls.call import Attempt, Call, Target
+from hybrid_infer.calls.call import Attempt, Call, Replying, Target
 from hybrid_infer.calls.money import Cost
 from hybrid_infer.calls.reply import Ending, Reply
 from hybrid_infer.errors import ColdError, RefusedError, SaturatedError
@@ -151,14 +151,17 @@ class Route:
         self._guard = runtime.guard()
         self._ended: SimpleQueue[tuple[list[Attempt], float]] = SimpleQueue()
 
-    async def __call__(self, call: Call) -> Reply:
+    def __call__(self, call: Call) -> Replying:
         order = call.candidates
         if len(order) == 1:
             target = order[0]
             if not call.tally.visited:
                 call.tally.visited.append(target)
-            return await target.serve(call)
-        order = tuple(target for target in order if target not in call.avoid) or order
+            return target.serve(call)
+        return self._in_order(call)
+
+    async def _in_order(self, call: Call) -> Reply:
+        order = tuple(target for target in call.candidates if target not in call.avoid) or call.candidates
         if call.overflows:
             order = self._in_hybrid(call, order)
         impatient = self._impatient and len(order) > 1

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from hybrid_infer.calls.call import Call, Service
+from hybrid_infer.calls.call import Call, Replying, Service
 from hybrid_infer.calls.reply import Reply
 from hybrid_infer.errors import StreamingRequiredError
 
@@ -19,9 +19,10 @@ class StreamsOnly:
     def __init__(self) -> None:
         self._refused = False
 
-    async def __call__(self, call: Call, inner: Service) -> Reply:
-        if call.stream:
-            return await inner(call)
+    def __call__(self, call: Call, inner: Service) -> Replying:
+        return inner(call) if call.stream else self._whole(call, inner)
+
+    async def _whole(self, call: Call, inner: Service) -> Reply:
         if not self._refused:
             try:
                 return await inner(call)

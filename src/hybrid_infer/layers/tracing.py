@@ -5,9 +5,10 @@ from __future__ import annotations
 from datetime import datetime
 from functools import partial
 
-from hybrid_infer.calls.call import Call, Service
+from hybrid_infer.calls.call import Call, Replying, Service
 from hybrid_infer.calls.reply import Ending, Reply
 from hybrid_infer.runtime.base import Leftovers, Runtime
+from hybrid_infer.telemetry.attributes import Attributes
 from hybrid_infer.telemetry.metrics import Metrics
 from hybrid_infer.telemetry.spans import Spans
 
@@ -25,12 +26,16 @@ class Tracing:
         self._metrics = metrics
         self._leftovers = leftovers
 
-    async def __call__(self, call: Call, inner: Service) -> Reply:
+    def __call__(self, call: Call, inner: Service) -> Replying:
         spans, metrics = self._spans, self._metrics
         traced = spans.start_call(call)
         counted = metrics.begin(call)
         if not traced and counted is None:
-            return await inner(call)
+            return inner(call)
+        return self._traced(call, inner, traced, counted)
+
+    async def _traced(self, call: Call, inner: Service, traced: bool, counted: Attributes | None) -> Reply:
+        spans, metrics = self._spans, self._metrics
         context = call.tally.trace.context if traced else None
         try:
             reply = await inner(call)

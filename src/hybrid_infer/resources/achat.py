@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import cached_property
 from typing import Any, Literal, Unpack, overload
 
 from hybrid_infer.calls.ask import ChatArguments, chat_call
@@ -16,7 +17,7 @@ ChatStream = AsyncStream[ChatCompletionChunk, ChatCompletion]
 class AsyncChat(AsyncResource):
     """`client.chat`"""
 
-    @property
+    @cached_property
     def completions(self) -> AsyncChatCompletions:
         return AsyncChatCompletions(self._core, self._defaults)
 

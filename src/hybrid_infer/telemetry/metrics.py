@@ -27,6 +27,9 @@ TOKENS = tuple(4**power for power in range(14))
 WAITS = (0.01, 0.05, 0.1, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1200.0)
 USD = (1e-6, 1e-5, 5e-5, 1e-4, 5e-4, 0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0)
 
+_INTERNAL = getattr(metrics, "_internal", None)
+_PRIVATE = object()
+
 _TOKENS_OF_A_CALL = "Tokens of a call, by type"
 
 
@@ -125,6 +128,8 @@ class Metrics:
     ) -> None:
         self._version = version
         self._provider = meter_provider
+        if meter_provider is None:
+            metrics.get_meter_provider()  # it may have to load the one that the environment names
         self._edition: Names = edition
         self._made: _Instruments | None = None
 
@@ -189,12 +194,20 @@ class Metrics:
 
     def _make(self) -> _Instruments | None:
         """The instruments, once there is an SDK: the API's own providers record nothing."""
+        if self._provider is None and _nobody_measures():
+            return None
         provider = self._provider or metrics.get_meter_provider()
         if type(provider).__module__.startswith("opentelemetry.metrics"):
             return None
         meter = metrics.get_meter(names.SCOPE, self._version, provider)
         self._made = made = _Instruments(meter, self._edition)
         return made
+
+
+def _nobody_measures() -> bool:
+    """Whether there is no SDK yet. False where that cannot be told."""
+    # The public function looks into the environment each time, which takes longer than all the rest here.
+    return getattr(_INTERNAL, "_METER_PROVIDER", _PRIVATE) is None
 
 
 def _own(made: _Own, call: Call, where: Attributes, context: Any, overflow: bool) -> None:

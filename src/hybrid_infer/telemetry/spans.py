@@ -226,7 +226,10 @@ def _nobody_records() -> bool:
         unset = type(trace.get_tracer_provider()) is ProxyTracerProvider
     else:
         unset = provider is None
-    return unset and not trace.get_current_span().get_span_context().is_valid
+    if not unset:
+        return False
+    above = trace.get_current_span()
+    return above is trace.INVALID_SPAN or not above.get_span_context().is_valid
 
 
 def _nanoseconds(at: datetime | None) -> int | None:

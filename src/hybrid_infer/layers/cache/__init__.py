@@ -11,7 +11,7 @@ from hashlib import sha256
 from typing import Any, Protocol, TypeAlias
 
 from hybrid_infer.calls.cached import CachePolicy, Entry, Kept, Served, Sharing
-from hybrid_infer.calls.call import Call, Service, Target
+from hybrid_infer.calls.call import Call, Replying, Service, Target
 from hybrid_infer.calls.money import Usage
 from hybrid_infer.calls.operations import Operation
 from hybrid_infer.calls.reply import WELL, Replayed, Reply
@@ -93,12 +93,17 @@ class Cache:
         self._keys = Keys(rules.namespace)
         self._said = f"answered from the cache ({store.name}), "
 
-    async def __call__(self, call: Call, inner: Service) -> Reply:
+    def __call__(self, call: Call, inner: Service) -> Replying:
         kept = self._kept.get(call.operation)
         policy = None if kept is None else _policy(call, kept)
         request = None if policy is None else request_of(call)
         if kept is None or policy is None or request is None:
-            return await inner(call)
+            return inner(call)
+        return self._cached(call, inner, kept, policy, request)
+
+    async def _cached(
+        self, call: Call, inner: Service, kept: Kept, policy: CachePolicy, request: bytes
+    ) -> Reply:
         tally = call.tally
         tally.cache = "miss"
         keys = self._keys.of(call, request)

@@ -92,6 +92,10 @@ class Exchange:
         except APIError as error:
             self.named(error)
             raise
+        except TransportError as error:
+            failure = self._failure(error, call, wait)
+        self.named(failure)
+        raise failure
 
     @property
     def where(self) -> str:
@@ -115,7 +119,7 @@ class Exchange:
         return raw.status < 400 or not isinstance(self._backend.error(raw), ColdError)
 
     async def received(self, work: Awaitable[T], call: Call, wait: Wait) -> T:
-        """`work` of the transport, its failures in the words of the error tree."""
+        """`work` of the transport for a stream, its failures in the words of the error tree."""
         try:
             return await work
         except TransportError as error:
@@ -140,23 +144,23 @@ class Exchange:
         request = self._backend.probe(self._target)
         if request is not None:
             response = await self._open(request, call, wait)
-            raw = await self.received(self._whole(response, wait.until), call, wait)
+            raw = await self._whole(response, wait.until)
             self._target.model = self._backend.first_model(raw)
 
     async def _open(self, request: WireRequest, call: Call, wait: Wait) -> WireResponse:
         """Send, follow redirects within the origin, and raise what the provider says is wrong."""
         request.connect_timeout = call.timeouts.connect
-        response = await self.received(self._transport.send(request, until=wait.until), call, wait)
+        response = await self._transport.send(request, until=wait.until)
         for _ in range(MOST_REDIRECTS):
             follow = followed(request, response)
             if follow is None:
                 break
             await response.aclose()
             request = follow
-            response = await self.received(self._transport.send(request, until=wait.until), call, wait)
+            response = await self._transport.send(request, until=wait.until)
         if response.status < 300:
             return response
-        raise self._backend.error(await self.received(self._whole(response, wait.until), call, wait))
+        raise self._backend.error(await self._whole(response, wait.until))
 
     async def _whole(self, response: WireResponse, until: float) -> RawResponse:
         try:
@@ -176,7 +180,7 @@ class Exchange:
             source = LiveSource(self, call, response, self._backend.decoder(call))
             await source.begin(wait)
             return Reply(facts=source.facts, source=source)
-        raw = await self.received(self._whole(response, wait.until), call, wait)
+        raw = await self._whole(response, wait.until)
         value, facts = self._backend.decode(call, raw)
         facts.raw = raw
         if not call.stream:

@@ -76,6 +76,10 @@ class LiveSource:
     async def next(self) -> Any | None:
         if self._held:
             return self._held.popleft()
+        if self._events and (chunk := self._at_hand()) is not None:
+            if self._waited and self._decoder.carries_content(chunk):
+                self._waited = 0.0
+            return chunk
         started = self._wire.now()
         chunk = await self._next(self._between(started))
         if chunk is not None and self._decoder.carries_content(chunk):
@@ -97,20 +101,37 @@ class LiveSource:
         try:
             return await self._event(wait)
         except APIError as error:
-            self._wire.named(error)
-            if error.partial is None and self.facts.first_token is not None:
-                error.partial = self._decoder.final()
+            self._told(error)
             raise
+
+    def _told(self, error: APIError) -> None:
+        self._wire.named(error)
+        if error.partial is None and self.facts.first_token is not None:
+            error.partial = self._decoder.final()
+
+    def _at_hand(self) -> Any | None:
+        """The next chunk of what has been read already; nothing is waited for, so no time is looked at."""
+        try:
+            return self._chunk()
+        except APIError as error:
+            self._told(error)
+            raise
+
+    def _chunk(self) -> Any | None:
+        decoder = self._decoder
+        while self._events:
+            chunk = decoder.read(self._events.popleft())
+            if chunk is not None:
+                if self.facts.first_token is None and decoder.carries_content(chunk):
+                    self.facts.first_token = self._wire.now()
+                return chunk
+        return None
 
     async def _event(self, wait: Wait) -> Any | None:
         decoder = self._decoder
         while True:
-            while self._events:
-                chunk = decoder.read(self._events.popleft())
-                if chunk is not None:
-                    if self.facts.first_token is None and decoder.carries_content(chunk):
-                        self.facts.first_token = self._wire.now()
-                    return chunk
+            if (chunk := self._chunk()) is not None:
+                return chunk
             if decoder.done and not self._over:
                 await self._drain()
                 self._over = True

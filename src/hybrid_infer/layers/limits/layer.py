@@ -6,7 +6,7 @@ import random
 from functools import partial
 from typing import Any
 
-from hybrid_infer.calls.call import Call, Priority, Service, Target
+from hybrid_infer.calls.call import Call, Priority, Replying, Service, Target
 from hybrid_infer.calls.expected import prompt_tokens
 from hybrid_infer.calls.money import Usage
 from hybrid_infer.calls.reply import Ending, Facts, Reply
@@ -51,9 +51,10 @@ class Limits:
         self._idle = not policy.limits_anything
         self._counts_tokens = policy.tokens_per_minute is not None
 
-    async def __call__(self, call: Call, inner: Service) -> Reply:
-        if self._idle:
-            return await inner(call)
+    def __call__(self, call: Call, inner: Service) -> Replying:
+        return inner(call) if self._idle else self._admitted(call, inner)
+
+    async def _admitted(self, call: Call, inner: Service) -> Reply:
         ticket = self._ticket(call)
         gate, lease, sent = self._gate, None, False
         try:

@@ -9,7 +9,7 @@ from functools import partial
 from typing import Literal, TypeAlias
 
 from hybrid_infer.calls.cached import Kept, Served, Sharing
-from hybrid_infer.calls.call import Call, Horizon, Service
+from hybrid_infer.calls.call import Call, Horizon, Replying, Service
 from hybrid_infer.calls.copies import json_of
 from hybrid_infer.calls.operations import Operation
 from hybrid_infer.calls.reply import Facts, Replayed, Reply
@@ -76,10 +76,13 @@ class SingleFlight:
         self._ended: OrderedDict[bytes, float] = OrderedDict()
         self._guard = runtime.guard()
 
-    async def __call__(self, call: Call, inner: Service) -> Reply:
+    def __call__(self, call: Call, inner: Service) -> Replying:
         sharing, kept = call.sharing, self._kept.get(call.operation)
         if sharing is None or kept is None:
-            return await inner(call)
+            return inner(call)
+        return self._shared(call, inner, sharing, kept)
+
+    async def _shared(self, call: Call, inner: Service, sharing: Sharing, kept: Kept) -> Reply:
         key = sharing.key
         while True:
             flight, part = self._join(key, call)
