@@ -85,6 +85,16 @@ async def test_pieces_come_as_they_are_sent(carrier: Carrier, serve: Serve) -> N
         assert await whole(answer) == b"two"
 
 
+async def test_many_small_pieces_that_arrive_together_are_all_read(carrier: Carrier, serve: Serve) -> None:
+    pieces = [b"%d " % number for number in range(500)]
+    server = serve(answering(CHUNKED + b"".join(map(chunk, pieces)) + LAST, response(b"next")))
+    async with carrier:
+        transport = carrier.make()
+        assert await whole(await transport.send(request(server.origin), until=soon())) == b"".join(pieces)
+        assert await whole(await transport.send(request(server.origin), until=soon())) == b"next"
+    assert server.connections == 1
+
+
 async def test_a_body_may_end_with_the_connection(carrier: Carrier, serve: Serve) -> None:
     """Without a length and without chunks, the end of the connection is the end (RFC 9112, 6.3)."""
 

@@ -9,7 +9,7 @@ from contextlib import ExitStack
 
 import pytest
 
-from carriers import Carrier, request, soon, whole
+from carriers import BLOCKING, Carrier, request, soon, whole
 from hybrid_infer.errors import ClientClosedError
 from hybrid_infer.transport.base import Origin, TransportError, TransportTimeout
 from wire_server import CHUNKED, Peer, Seen, Server, answering, chunk, response
@@ -182,6 +182,24 @@ async def test_a_broken_chunk_is_told(carrier: Carrier, serve: Serve) -> None:
         with pytest.raises(TransportError, match=r"^the answer is not valid HTTP: ") as caught:
             await whole(await carrier.make().send(request(server.origin), until=soon()))
     assert caught.value.sent
+
+
+@pytest.mark.parametrize("kind", BLOCKING, indirect=True)
+async def test_what_arrived_with_a_broken_chunk_is_read_before_that_is_told(
+    carrier: Carrier, serve: Serve
+) -> None:
+    def act(peer: Peer, _: Seen) -> None:
+        peer.send(CHUNKED + 3 * chunk(b"good ") + b"zz\r\nwhat\r\n")
+        peer.gone(5)
+
+    server = serve(act)
+    async with carrier:
+        answer = await carrier.make().send(request(server.origin), until=soon())
+        parts = b""
+        with pytest.raises(TransportError, match=r"^the answer is not valid HTTP: "):
+            while data := await answer.read(soon()):
+                parts += data
+    assert parts == b"good good good "
 
 
 async def test_an_idle_connection_that_the_server_closed_is_not_used(carrier: Carrier, serve: Serve) -> None:

@@ -24,6 +24,9 @@ from hybrid_infer.transport.network import DeadlineBackend, DeadlineStream
 from hybrid_infer.transport.turns import Turn
 from hybrid_infer.transport.underway import Underway
 
+_MORE = 32
+"""HTTP chunks that are taken besides the next one, where they have arrived."""
+
 
 class HttpTransport:
     """Blocking: its coroutines end without ever suspending. Safe to share between threads, and across a fork.
@@ -168,10 +171,11 @@ class HttpResponse:
             self._pools.explain(error, turn, answering=True)
 
     def _next(self, pieces: Iterator[bytes]) -> bytes | None:
-        """The next piece of the body, and all that has arrived behind it; None at its end.
+        """The next piece of the body, and some of what has arrived behind it; None at its end.
 
         `httpcore` gives one HTTP chunk at a time, and streams come in small ones. To go on with its parser
-        costs a fraction of that, and waits for nothing.
+        costs a fraction of that, and waits for nothing. Not all is taken: whoever waits for the first is not
+        to wait for the rest to be read.
         """
         if self._broken is not None:
             raise httpcore.RemoteProtocolError(str(self._broken))
@@ -180,11 +184,12 @@ class HttpResponse:
             return piece
         more: list[bytes] = []
         try:
-            event = self._parser.next_event()
-            while isinstance(event, h11.Data):
-                more.append(bytes(event.data))
+            while len(more) < _MORE:
                 event = self._parser.next_event()
-            self._ended = isinstance(event, h11.EndOfMessage)
+                if not isinstance(event, h11.Data):
+                    self._ended = isinstance(event, h11.EndOfMessage)
+                    break
+                more.append(bytes(event.data))
         except h11.RemoteProtocolError as error:
             self._broken = error  # what came before it counts
         return b"".join([piece, *more]) if more else piece
