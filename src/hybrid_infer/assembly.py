@@ -10,8 +10,6 @@ from typing import TYPE_CHECKING
 
 from hybrid_infer.calls.call import Call, Mode, ModeChoice, Service, Target
 from hybrid_infer.calls.chat import chat_reset
-from hybrid_infer.calls.machines import MachineReport, StateRecord, machine_name
-from hybrid_infer.calls.records import unix_ns
 from hybrid_infer.errors import ConfigurationError
 from hybrid_infer.layers.allowed import Allowed
 from hybrid_infer.layers.attempt import Attempts
@@ -22,7 +20,6 @@ from hybrid_infer.layers.exchange import Exchange
 from hybrid_infer.layers.hedge import Hedge
 from hybrid_infer.layers.metering import Metering
 from hybrid_infer.layers.plan import Plan
-from hybrid_infer.layers.recording import Recording
 from hybrid_infer.layers.resume import Resume
 from hybrid_infer.layers.retry import Retry, RetryPolicy
 from hybrid_infer.layers.route import Cap, Overflow, Route, Tide
@@ -35,6 +32,7 @@ from hybrid_infer.targets import Targets
 from hybrid_infer.transport.base import Transport
 
 if TYPE_CHECKING:
+    from hybrid_infer.calls.machines import MachineReport
     from hybrid_infer.layers.exchange.functions import FunctionExchange
 
 _WHY_CACHE = "above whatever spends money, slots or quota"
@@ -93,7 +91,9 @@ class Assembly:
         parts, books = self._parts, self._parts.books
         if books is None:
             return ()
-        layer = Recording(parts.runtime, books.ledger, parts.prices, books.ids.new, parts.leftovers)
+        from hybrid_infer.layers.recording import Recording
+
+        layer = Recording(parts.runtime, books.ledger, parts.prices(), books.ids.new, parts.leftovers)
         return ((layer, "above metering: what a call has cost is known when it is written down"),)
 
     def _route(self) -> Route:
@@ -105,7 +105,7 @@ class Assembly:
             impatient=settings.on_cold == "overflow",
             overflow=Overflow(max_wait=hybrid.max_wait, return_below=hybrid.return_below, dwell=hybrid.dwell),
             cap=None if hybrid.cap is None else Cap(hybrid.cap),
-            cost=lambda attempts: parts.prices.cost(attempts, at=parts.runtime.wall().date()),
+            cost=lambda attempts: parts.prices().cost(attempts, at=parts.runtime.wall().date()),
             hooks=parts.hooks,
             tide=Tide(hybrid.dwell),
         )
@@ -181,13 +181,16 @@ class Assembly:
             return
         meter.state(serving, starting, now=now)
         if parts.books is not None:
+            from hybrid_infer.calls.machines import StateRecord, machine_name
+            from hybrid_infer.calls.records import unix_ns
+
             state = StateRecord(
                 process=parts.books.ids.process,
                 machine=machine_name(target),
                 at_ns=unix_ns(parts.runtime.wall()),
                 serving=serving,
                 starting=starting,
-                rate=parts.prices.hourly(target),
+                rate=parts.prices().hourly(target),
                 simulated=target.simulated,
             )
             parts.books.ledger.put(state)

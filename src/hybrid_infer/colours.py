@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from hybrid_infer.runtime.base import Runtime
-from hybrid_infer.stores.redis_shared import SharedRedis
 from hybrid_infer.transport.base import Transport
+
+if TYPE_CHECKING:
+    from hybrid_infer.stores.redis_shared import SharedRedis
 
 MakeTransport = Callable[..., Transport]
 """`transport.choose.blocking_transport` or `async_transport`."""
 
-MakeRedis = Callable[[str, Runtime], SharedRedis]
+MakeRedis = Callable[[str, Runtime], "SharedRedis"]
 """`stores.redis_shared.blocking_redis` or `async_redis`."""
 
 
@@ -30,16 +33,26 @@ class Colour:
 def blocking(runtime: Runtime | None = None) -> Colour:
     """The colour of `Client`; `runtime` is another clock for it."""
     from hybrid_infer.runtime.blocking import BlockingRuntime
-    from hybrid_infer.stores.redis_shared import blocking_redis
     from hybrid_infer.transport.choose import blocking_transport
 
-    return Colour(runtime=runtime or BlockingRuntime(), transport=blocking_transport, redis=blocking_redis)
+    return Colour(runtime=runtime or BlockingRuntime(), transport=blocking_transport, redis=_blocking_redis)
 
 
 def tasks() -> Colour:
     """The colour of `AsyncClient`."""
     from hybrid_infer.runtime.tasks import TaskRuntime
-    from hybrid_infer.stores.redis_shared import async_redis
     from hybrid_infer.transport.choose import async_transport
 
-    return Colour(runtime=TaskRuntime(), transport=async_transport, redis=async_redis, awaits=True)
+    return Colour(runtime=TaskRuntime(), transport=async_transport, redis=_async_redis, awaits=True)
+
+
+def _blocking_redis(url: str, runtime: Runtime) -> SharedRedis:
+    from hybrid_infer.stores.redis_shared import blocking_redis
+
+    return blocking_redis(url, runtime)
+
+
+def _async_redis(url: str, runtime: Runtime) -> SharedRedis:
+    from hybrid_infer.stores.redis_shared import async_redis
+
+    return async_redis(url, runtime)

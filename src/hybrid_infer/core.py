@@ -8,7 +8,6 @@ from hybrid_infer.assembly import Assembly
 from hybrid_infer.calls.call import CHOICES, Call, Mode, ModeChoice, Tally
 from hybrid_infer.calls.chat import ChatCompletion
 from hybrid_infer.calls.hybrid import Hybrid, Later
-from hybrid_infer.calls.machines import MachineReport
 from hybrid_infer.calls.reply import Ending, Reply
 from hybrid_infer.calls.wire import Answer
 from hybrid_infer.colours import Colour
@@ -25,6 +24,7 @@ if TYPE_CHECKING:
     from opentelemetry.metrics import MeterProvider
     from opentelemetry.trace import TracerProvider
 
+    from hybrid_infer.calls.machines import MachineReport
     from hybrid_infer.simulator.world import World
     from hybrid_infer.warming.machines import Machines
 

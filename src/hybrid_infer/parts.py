@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import date
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from hybrid_infer.calls.call import Mode
-from hybrid_infer.calls.records import Ids
 from hybrid_infer.calls.shares import Turnout
 from hybrid_infer.colours import Colour
 from hybrid_infer.errors import ConfigurationError
 from hybrid_infer.hooks import Hooks
 from hybrid_infer.layers.breaker import Breaker
 from hybrid_infer.layers.cold import Spell
-from hybrid_infer.layers.limits import Limits, SharedLimits
 from hybrid_infer.layers.retry import RetryBudget
 from hybrid_infer.policies import budget_rules, cache_rules, elsewhere, kept_answers
-from hybrid_infer.prices.book import PriceBook
-from hybrid_infer.prices.chosen import price_book
-from hybrid_infer.prices.meter import Meter
 from hybrid_infer.runtime.base import Leftovers, Runtime
 from hybrid_infer.runtime.fork import mend_after_fork
 from hybrid_infer.settings import Settings
@@ -36,9 +33,14 @@ if TYPE_CHECKING:
     from opentelemetry.metrics import MeterProvider
     from opentelemetry.trace import TracerProvider
 
+    from hybrid_infer.calls.records import Ids
     from hybrid_infer.layers.budget import Budget
     from hybrid_infer.layers.cache import Cache, CacheStore
+    from hybrid_infer.layers.limits.layer import Limits
+    from hybrid_infer.layers.limits.shared import SharedLimits
     from hybrid_infer.layers.single_flight import SingleFlight
+    from hybrid_infer.prices.book import PriceBook
+    from hybrid_infer.prices.meter import Meter
     from hybrid_infer.simulator.world import World
     from hybrid_infer.stores.ledger.writer import Ledger
     from hybrid_infer.stores.redis_shared import SharedRedis
@@ -60,6 +62,7 @@ class Parts:
         transport: makes the transport of an assembly.
         hooks: told of what happens to machines, and of where calls go.
         world: the simulated providers, where they are simulated.
+        prices: loaded when the first price is asked for.
         leftovers: what finalisers may not do themselves.
         budget: what all calls together may repeat.
         shared: limits that several processes keep to together.
@@ -78,7 +81,7 @@ class Parts:
     world: World | None
     spans: Spans
     metrics: Metrics
-    prices: PriceBook
+    prices: Callable[[], PriceBook]
     leftovers: Leftovers
     budget: RetryBudget
     shared: SharedLimits[Any] | None
@@ -125,11 +128,10 @@ def parts_of(
         keepalive_expiry=settings.keepalive_expiry,
     )
 
-    leftovers, prices = Leftovers(), price_book(settings, others=elsewhere(settings))
+    leftovers, prices = Leftovers(), functools.cache(partial(_price_book, settings))
     redis = None
     if settings.redis_url is not None:
         redis = colour.redis(settings.redis_url.get_secret_value(), runtime)
-    ledger = _ledger(settings)
 
     def transport() -> Transport:
         return colour.transport(clock=runtime.now, limits=limits, environ=os.environ, http_client=http_client)
@@ -157,7 +159,7 @@ def parts_of(
         cache=(cache := _cache(settings, runtime, prices, redis)),
         flights=None if cache is None else _flights(runtime),
         redis=redis,
-        books=None if ledger is None else Books(ledger=ledger, ids=mend_after_fork(Ids(), Ids.renew)),
+        books=_books(settings),
     )
 
 
@@ -203,7 +205,7 @@ def _flights(runtime: Runtime) -> SingleFlight:
 def _spending(
     settings: Settings,
     runtime: Runtime,
-    prices: PriceBook,
+    prices: Callable[[], PriceBook],
     leftovers: Leftovers,
     redis: SharedRedis | None,
 ) -> Budget | None:
@@ -219,15 +221,15 @@ def _spending(
     return Budget(
         runtime,
         budget_rules(settings),
-        expected=lambda target, usage: prices.expected(target, usage, at=today()),
-        costs=lambda call: prices.cost(call.tally.attempts, at=today(), waits=call.tally.waits),
+        expected=lambda target, usage: prices().expected(target, usage, at=today()),
+        costs=lambda call: prices().cost(call.tally.attempts, at=today(), waits=call.tally.waits),
         leftovers=leftovers,
         shared=None if redis is None else RedisBudgets(redis, prefix=settings.redis_prefix),
     )
 
 
 def _cache(
-    settings: Settings, runtime: Runtime, prices: PriceBook, redis: SharedRedis | None
+    settings: Settings, runtime: Runtime, prices: Callable[[], PriceBook], redis: SharedRedis | None
 ) -> Cache | None:
     """What gives answers again, where that is on. It outlives every switch."""
     store = _store(settings, runtime, redis)
@@ -240,7 +242,7 @@ def _cache(
         store,
         cache_rules(settings),
         kept_answers(),
-        saved=lambda target, usage: prices.expected(target, usage, at=runtime.wall().date()),
+        saved=lambda target, usage: prices().expected(target, usage, at=runtime.wall().date()),
     )
 
 
@@ -265,10 +267,18 @@ def _store(settings: Settings, runtime: Runtime, redis: SharedRedis | None) -> C
     return None
 
 
-def _ledger(settings: Settings) -> Ledger | None:
-    """Where calls are written down: one for all clients of the process that name the file."""
+def _books(settings: Settings) -> Books | None:
+    """Where calls are written down: one ledger for all clients of the process that name the file."""
     if settings.ledger is None:
         return None
+    from hybrid_infer.calls.records import Ids
     from hybrid_infer.stores.ledger.writer import open_ledger
 
-    return open_ledger(settings.ledger, max_bytes=settings.ledger_max_bytes)
+    ledger = open_ledger(settings.ledger, max_bytes=settings.ledger_max_bytes)
+    return Books(ledger=ledger, ids=mend_after_fork(Ids(), Ids.renew))
+
+
+def _price_book(settings: Settings) -> PriceBook:
+    from hybrid_infer.prices.chosen import price_book
+
+    return price_book(settings, others=elsewhere(settings))

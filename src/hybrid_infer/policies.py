@@ -5,27 +5,24 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
-from hybrid_infer.backends.chat_answer import chunks_of
 from hybrid_infer.backends.registry import connect
-from hybrid_infer.calls.cached import Kept
 from hybrid_infer.calls.call import Mode, ModeChoice, Target
-from hybrid_infer.calls.chat_kept import kept_chat
 from hybrid_infer.calls.money import NANO
 from hybrid_infer.calls.operations import Operation
-from hybrid_infer.calls.others_kept import others_kept
 from hybrid_infer.calls.timeouts import Timeouts
 from hybrid_infer.errors import ConfigurationError
-from hybrid_infer.layers.budget import BudgetRule
-from hybrid_infer.layers.cache import CacheRules
-from hybrid_infer.layers.limits import LimitPolicy
+from hybrid_infer.layers.limits.policy import LimitPolicy
 from hybrid_infer.layers.plan import PlanPolicy
-from hybrid_infer.prices.rates import Offer
 from hybrid_infer.settings import BudgetSettings, ModelSettings, ModelTarget, Settings, reveal
 from hybrid_infer.settings.wording import as_written, dotted
 from hybrid_infer.simulator.defaults import DEFAULT_MODELS
 
 if TYPE_CHECKING:
+    from hybrid_infer.calls.cached import Kept
     from hybrid_infer.endpoints.schedule import Schedule
+    from hybrid_infer.layers.budget import BudgetRule
+    from hybrid_infer.layers.cache import CacheRules
+    from hybrid_infer.prices.rates import Offer
 
 
 def simulated(settings: Settings) -> Settings:
@@ -96,6 +93,8 @@ def modal_token(settings: Settings) -> Callable[[], tuple[str, str]] | None:
 
 
 def cache_rules(settings: Settings) -> CacheRules:
+    from hybrid_infer.layers.cache import CacheRules
+
     return CacheRules(
         ttl=settings.cache_ttl,
         namespace=settings.cache_namespace,
@@ -105,6 +104,10 @@ def cache_rules(settings: Settings) -> CacheRules:
 
 def kept_answers() -> Mapping[Operation, Kept]:
     """How the answers of each operation are kept; those of others are not."""
+    from hybrid_infer.backends.chat_answer import chunks_of
+    from hybrid_infer.calls.chat_kept import kept_chat
+    from hybrid_infer.calls.others_kept import others_kept
+
     return {"chat": kept_chat(chunks_of), **others_kept(_read)}
 
 
@@ -128,6 +131,8 @@ def budget_rules(settings: Settings) -> list[BudgetRule]:
 def _rule(name: str, budget: BudgetSettings) -> BudgetRule:
     most = round((budget.usd or 0) * NANO) if budget.tokens is None else budget.tokens
     unit: Literal["usd", "tokens"] = "usd" if budget.tokens is None else "tokens"
+    from hybrid_infer.layers.budget import BudgetRule
+
     return BudgetRule(name=name, most=most, unit=unit, per=budget.per, purpose=budget.purpose)
 
 
@@ -173,6 +178,8 @@ def _offer(settings: Settings, mode: Mode, name: str) -> Offer | None:
         connection = connect(mode, settings, name)
     except ConfigurationError:
         return None
+    from hybrid_infer.prices.rates import Offer
+
     return Offer(
         name=f"{mode}/{connection.model or connection.origin.place}",
         mode=mode,

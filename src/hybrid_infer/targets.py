@@ -12,16 +12,17 @@ from hybrid_infer.calls.operations import OPERATIONS, Asks
 from hybrid_infer.layers.breaker import Breaker
 from hybrid_infer.layers.cold import Spell
 from hybrid_infer.layers.exchange import Exchange
-from hybrid_infer.layers.limits import LimitPolicy, Limits
 from hybrid_infer.parts import Known, Parts
 from hybrid_infer.policies import identity, limit_policy, modal_token
-from hybrid_infer.prices.meter import Meter
 from hybrid_infer.settings import Settings
 from hybrid_infer.simulator.defaults import DEFAULT_GPU
 from hybrid_infer.transport.base import Transport
 
 if TYPE_CHECKING:
     from hybrid_infer.layers.exchange.functions import FunctionExchange
+    from hybrid_infer.layers.limits.layer import Limits
+    from hybrid_infer.layers.limits.policy import LimitPolicy
+    from hybrid_infer.prices.meter import Meter
     from hybrid_infer.transport.functions import FunctionTransport
 
 LayersOf = Callable[[Target, "Exchange | FunctionExchange", Known], Service]
@@ -207,17 +208,34 @@ class Targets:
         known = parts.machines.get(key)
         if known is None:
             runtime = parts.runtime
-            terms = parts.prices.terms(target)
             known = parts.machines.setdefault(
                 key,
                 Known(
                     breaker=Breaker(runtime, target),
-                    limits=Limits(runtime, target, limits, parts.shared) if limits.limits_anything else None,
-                    meter=None if terms is None else Meter(runtime.guard(), terms),
+                    limits=self._limits(target, limits),
+                    meter=self._meter(target),
                     spell=Spell(runtime.guard()),
                 ),
             )
         return known
+
+    def _limits(self, target: Target, policy: LimitPolicy) -> Limits | None:
+        if not policy.limits_anything:
+            return None
+        from hybrid_infer.layers.limits.layer import Limits
+
+        return Limits(self._parts.runtime, target, policy, self._parts.shared)
+
+    def _meter(self, target: Target) -> Meter | None:
+        """None where the target is not paid by time."""
+        if target.basis != "machine-time" and not self._settings.prices:
+            return None  # to find that out needs no prices, which take their time to load
+        terms = self._parts.prices().terms(target)
+        if terms is None:
+            return None
+        from hybrid_infer.prices.meter import Meter
+
+        return Meter(self._parts.runtime.guard(), terms)
 
     async def aclose(self) -> None:
         with self._guard:

@@ -12,8 +12,9 @@ from hybrid_infer.calls.call import Call
 from hybrid_infer.calls.money import Usage
 from hybrid_infer.calls.reply import Facts, Reply
 from hybrid_infer.errors import InternalServerError, RateLimitError, SaturatedError
-from hybrid_infer.layers.limits import LimitPolicy, Limits
 from hybrid_infer.layers.limits.adaptive import START
+from hybrid_infer.layers.limits.layer import Limits
+from hybrid_infer.layers.limits.policy import LimitPolicy
 from hybrid_infer.runtime.base import Promise
 from hybrid_infer.runtime.step import step
 from hybrid_infer.runtime.virtual import VirtualPromise, VirtualThreads

@@ -11,8 +11,9 @@ import pytest
 from hybrid_infer.calls.money import Usage
 from hybrid_infer.calls.reply import Facts, Reply
 from hybrid_infer.errors import InternalServerError, SaturatedError
-from hybrid_infer.layers.limits import LimitPolicy, Limits, SharedLimits
-from hybrid_infer.layers.limits.layer import GRACE, LONGEST_LEASE
+from hybrid_infer.layers.limits.layer import GRACE, LONGEST_LEASE, Limits
+from hybrid_infer.layers.limits.policy import LimitPolicy
+from hybrid_infer.layers.limits.shared import SharedLimits
 from hybrid_infer.stores.redis_limits import Lease as RedisLease
 from hybrid_infer.stores.redis_limits import RedisLimits
 from layers.bench import TARGET, Bench, Stream, ask, read

@@ -9,13 +9,13 @@ from pathlib import Path
 from hybrid_infer.calls.call import CHOICES, MODES
 from hybrid_infer.settings import (
     BudgetSettings,
-    Explained,
     HookSettings,
     HybridSettings,
     ModelTarget,
     PriceSettings,
     Settings,
 )
+from hybrid_infer.settings.explained import Explained
 
 GENERATOR = Path(__file__).parents[2] / "docs" / "generate_settings.py"
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from html import unescape
 from typing import Any
 
 from pydantic_core import from_json
@@ -82,6 +81,8 @@ def _text_message(text: str) -> str | None:
     """The message of a body that is not JSON: a page's title, or the text itself."""
     text = text.lstrip()[:_LONGEST_TEXT]
     if text.startswith("<"):
+        from html import unescape  # the table of all characters of HTML, which calls that go well do not need
+
         title = _TITLE.search(text)
         return f"a web page: {' '.join(unescape(title[2]).split())}" if title else "a web page"
     return " ".join(text.split()) or None

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from email.utils import parsedate_to_datetime
-from http import HTTPStatus
 from math import isfinite
 from typing import TypeAlias
 
@@ -149,6 +148,8 @@ def _kind(status: int, body: ErrorBody) -> type[APIStatusError]:
 
 
 def _phrase(status: int) -> str:
+    from http import HTTPStatus
+
     try:
         return f"{status} {HTTPStatus(status).phrase}"
     except ValueError:

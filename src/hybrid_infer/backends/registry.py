@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from hybrid_infer.backends.base import Secret, address_of
 from hybrid_infer.backends.compatible import CompatibleBackend
@@ -14,11 +15,13 @@ from hybrid_infer.backends.modal import ModalBackend, is_shared_gateway
 from hybrid_infer.backends.openai_wire import OpenAIBackend
 from hybrid_infer.backends.together import CHAT_URL, OTHER_URL, TogetherBackend
 from hybrid_infer.calls.call import Basis, Mode
-from hybrid_infer.calls.functions import FunctionName, function_name
 from hybrid_infer.errors import ConfigurationError
 from hybrid_infer.settings import ModelTarget, Settings, reveal
 from hybrid_infer.settings import Secret as SecretSetting
 from hybrid_infer.transport.base import Origin
+
+if TYPE_CHECKING:
+    from hybrid_infer.calls.functions import FunctionName
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,16 +112,19 @@ def function_connection(settings: Settings, reference: str) -> Connection:
     entry = settings.models.get(reference)
     target = entry.target("modal") if entry is not None else None
     if target is None:
-        return _function(ModelTarget(), function_name(reference))
+        return _function(ModelTarget(), reference)
     if target.function is None:
         raise ConfigurationError(
             f'model "{reference}" is no Modal function: set `modal = {{ function = "app/function" }}` in '
             f"[models.{reference}], or name the function itself"
         )
-    return _function(target, function_name(target.function))
+    return _function(target, target.function)
 
 
-def _function(target: ModelTarget, function: FunctionName) -> Connection:
+def _function(target: ModelTarget, reference: str) -> Connection:
+    from hybrid_infer.calls.functions import function_name
+
+    function = function_name(reference)
     return Connection(
         backend=CompatibleBackend(address=address_of(MODAL_API)),
         origin=address_of(MODAL_API).origin,
@@ -135,7 +141,7 @@ def _function(target: ModelTarget, function: FunctionName) -> Connection:
 
 def _modal(settings: Settings, target: ModelTarget, name: str | None) -> Connection:
     if target.function is not None:
-        return _function(target, function_name(target.function))
+        return _function(target, target.function)
     url = target.url or settings.modal_url or (SIMULATED_MODAL_URL if settings.simulate else None)
     if url is None:
         raise ConfigurationError(

@@ -19,7 +19,7 @@ from hybrid_infer.errors import ConfigurationError
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from hybrid_infer.settings import Explained
+    from hybrid_infer.settings.explained import Explained
 
 
 MARKS: Mapping[str | None, str] = {"current": "*", "base": "*", "overflow": "+"}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import date, timedelta
 from functools import partial
 from typing import Protocol
@@ -30,7 +30,7 @@ class Metering:
     of it into `error.hybrid`. Most costs are never looked at, so nobody works them out before.
     """
 
-    def __init__(self, runtime: Runtime, prices: Prices, leftovers: Leftovers) -> None:
+    def __init__(self, runtime: Runtime, prices: Callable[[], Prices], leftovers: Leftovers) -> None:
         self._leftovers = leftovers
         self._runtime = runtime
         self._prices = prices
@@ -72,8 +72,8 @@ class Metering:
         served = tally.served
         try:
             if served is not None and not tally.attempts:
-                return self._prices.saved(served.like, usage, at=at)
-            return self._prices.cost(tally.attempts, at=at, waits=tally.waits)
+                return self._prices().saved(served.like, usage, at=at)
+            return self._prices().cost(tally.attempts, at=at, waits=tally.waits)
         except Exception:  # a price table must not fail a call that was answered
             log.warning("the cost of a call could not be worked out", exc_info=True)
             return Cost(amount=None, basis="unknown", reason="working out the cost failed; see the log")

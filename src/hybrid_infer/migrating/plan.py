@@ -195,7 +195,7 @@ def places_of(core: Core, models: Sequence[str | None], choice: ModeChoice) -> t
     for model in models:
         for mode in modes_of(choice, assembly.settings):
             target = assembly.target(model, mode)
-            nano = parts.prices.hourly(target)
+            nano = parts.prices().hourly(target)
             by_time = target.basis == "machine-time"
             place = Place(
                 model=model,

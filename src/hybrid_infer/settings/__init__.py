@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from hybrid_infer.settings.explained import Explained
 from hybrid_infer.settings.model import Settings
 from hybrid_infer.settings.nested import (
     BudgetSettings,
@@ -17,7 +16,6 @@ from hybrid_infer.settings.values import Secret, reveal
 
 __all__ = [
     "BudgetSettings",
-    "Explained",
     "HookSettings",
     "HybridSettings",
     "ModelSettings",

@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator, Mapping
 from functools import cache
 from types import MappingProxyType
-from typing import Annotated, Literal, cast
+from typing import TYPE_CHECKING, Annotated, Literal, cast
 
 from pydantic import BaseModel, Field, PrivateAttr, ValidationError
 from pydantic_core import ErrorDetails
@@ -14,7 +14,6 @@ from pydantic_core import ErrorDetails
 from hybrid_infer.calls.call import ModeChoice, OnCold, OnStreamBreak
 from hybrid_infer.errors import ConfigurationError
 from hybrid_infer.settings.environment import CONFIG_VARIABLE
-from hybrid_infer.settings.explained import Explained, rows
 from hybrid_infer.settings.layout import Entry, Named, Table
 from hybrid_infer.settings.nested import (
     CONFIG,
@@ -45,6 +44,9 @@ from hybrid_infer.settings.values import (
     Number,
     RedisUrl,
 )
+
+if TYPE_CHECKING:
+    from hybrid_infer.settings.explained import Explained
 
 _NOTHING: Mapping[str, object] = MappingProxyType({})
 
@@ -341,6 +343,8 @@ class Settings(BaseModel):
 
     def explain(self) -> tuple[Explained, ...]:
         """Every setting with its value and source; of a secret only whether it is set."""
+        from hybrid_infer.settings.explained import rows
+
         return tuple(rows(self, _layout(), self._sources))
 
     def __eq__(self, other: object) -> bool:
