@@ -127,6 +127,12 @@ def test_relative_links_lead_to_files(page: Path) -> None:
     assert [link for link in links if not (page.parent / link).exists()] == []
 
 
+def test_the_page_of_the_design_shows_what_is_built() -> None:
+    shown = [block.text for block in BLOCKS if block.page.name == "design.md" and block.language == "text"]
+    with hybrid_infer.Client(simulate=True) as client:
+        assert shown == [f"{client.describe()}\n"]
+
+
 def test_the_page_of_errors_names_them_all() -> None:
     public = (getattr(hybrid_infer, name) for name in hybrid_infer.__all__)
     kinds = [kind for kind in public if isinstance(kind, type) and issubclass(kind, HybridInferError)]

@@ -26,7 +26,9 @@ def stack(layers: Sequence[Layer], service: Service) -> Service:
 
 
 def _around(layer: Layer, inner: Service) -> Service:
+    act = layer.__call__  # to call the method takes half as long as to call the object
+
     def service(call: Call) -> Replying:
-        return layer(call, inner)
+        return act(call, inner)
 
     return service
