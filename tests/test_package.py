@@ -6,6 +6,7 @@ import inspect
 import re
 import subprocess
 import sys
+from functools import cached_property
 from pathlib import Path
 from typing import Any, get_args
 
@@ -111,7 +112,11 @@ def methods(kind: type) -> dict[str, inspect.Signature]:
 
 def resources(held: Any) -> dict[str, Any]:
     """What hangs below a client or a resource, by the name of the property."""
-    names = [name for name, value in inspect.getmembers(type(held)) if isinstance(value, property)]
+    names = [
+        name
+        for name, value in inspect.getmembers(type(held))
+        if isinstance(value, property | cached_property)
+    ]
     found = {name: getattr(held, name) for name in names if not name.startswith("_")}
     return {name: value for name, value in found.items() if isinstance(value, Resource | AsyncResource)}
 

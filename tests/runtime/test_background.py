@@ -12,11 +12,11 @@ import pytest
 
 from hybrid_infer.runtime.background import OnePerFile, close_with_worker, wait_until
 
+pytestmark = pytest.mark.real_time
+
 LIFE = """
 import os
 from hybrid_infer.runtime.background import OnePerFile
-
-pytestmark = pytest.mark.real_time
 
 class Thing:
     def __init__(self, path):
