@@ -23,7 +23,7 @@ DEMO := $(DEMO_VENV)/.ready
 
 LOCK := requirements-dev.txt
 LOCK_VENV := .venv-lock
-LOCK_EXTRAS := --extra aiohttp --extra cli --extra redis --extra schedules --extra schemas --extra simulator
+LOCK_EXTRAS := --extra aiohttp --extra cli --extra redis --extra schedules --extra schemas
 
 BENCH_VENV := .venv-bench-
 

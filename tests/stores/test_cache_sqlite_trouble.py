@@ -33,9 +33,8 @@ def path(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def cache(colour: str, path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Open]:
-    """A client's cache, that tries again soon. Its end waits until all is written, however busy the disk."""
-    monkeypatch.setattr("hybrid_infer.stores.cache_sqlite.store.LAST_WAIT", 10.0)
+def cache(colour: str, path: Path) -> Iterator[Open]:
+    """A client's cache, that tries again soon."""
     made: list[SharedCache] = []
 
     def make(place: Path = path) -> SqliteCache:
@@ -59,7 +58,7 @@ async def tried(store: SqliteCache) -> None:
 
 async def works(store: SqliteCache) -> None:
     await store.put(key(7), entry(b"new", stored=NOON + 1))
-    await store.aclose()
+    store._shared.close(timeout=10)  # as its end, but until all is written, however busy the disk
     found = await store.get(key(7))
     assert found is not None
     assert found.value == b"new"

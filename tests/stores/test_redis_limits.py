@@ -12,12 +12,14 @@ from typing import Any
 import pytest
 
 from hybrid_infer.runtime.step import step
-from hybrid_infer.stores import redis_address, redis_tasks
 from hybrid_infer.stores.redis_limits import Lease, RedisLimits
 from stores.conftest import Sharing
 from stores.redis_server import RedisServer
 
 pytestmark = pytest.mark.real_time
+
+PATIENT = "timeout=20&socket_timeout=20"
+"""In the address: a machine that is busy with other things makes no crowd give Redis up."""
 
 
 async def ask(limits: RedisLimits, target: str = "modal/llm", **asked: Any) -> Lease | float | None:
@@ -185,13 +187,6 @@ async def test_an_abandoned_slot_is_free_when_the_next_is_asked_for(shared: Shar
         await refused(other, slots=1)
 
 
-@pytest.fixture
-def patient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A machine that is busy with other things makes no crowd give Redis up."""
-    monkeypatch.setattr(redis_address, "SOCKET_TIMEOUT", 20.0)
-    monkeypatch.setattr(redis_tasks, "_LONGEST", 40.0)
-
-
 async def test_a_closed_store_is_quiet(shared: Sharing, caplog: pytest.LogCaptureFixture) -> None:
     limits = shared()
     lease = await take(limits, slots=1)
@@ -203,9 +198,8 @@ async def test_a_closed_store_is_quiet(shared: Sharing, caplog: pytest.LogCaptur
 
 
 @pytest.mark.parametrize("colour", ["sync"])
-@pytest.mark.usefixtures("patient")
 def test_many_threads_share_few_connections(shared: Sharing, server: RedisServer) -> None:
-    limits = shared()
+    limits = shared(f"{server.url}?{PATIENT}")
 
     async def turn() -> None:
         while not isinstance(lease := await ask(limits, slots=20), Lease):
@@ -222,9 +216,8 @@ def test_many_threads_share_few_connections(shared: Sharing, server: RedisServer
 
 
 @pytest.mark.parametrize("colour", ["async"])
-@pytest.mark.usefixtures("patient")
 async def test_many_tasks_share_few_connections(shared: Sharing, server: RedisServer) -> None:
-    async with aclosing(shared()) as limits:
+    async with aclosing(shared(f"{server.url}?{PATIENT}")) as limits:
 
         async def turn() -> None:
             while not isinstance(lease := await ask(limits, slots=50), Lease):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from contextlib import aclosing
 
@@ -95,6 +96,20 @@ async def test_a_slot_released_during_an_outage_is_free_after_it(
         own_server.thaw()
         time.sleep(PAUSE)
         await take(limits, slots=1)
+
+
+@pytest.mark.parametrize("colour", ["sync", "async"])
+async def test_the_address_may_allow_more_time(colour: str, own_server: RedisServer) -> None:
+    """More than an operation may take otherwise, in either colour."""
+    async with aclosing(Sharing(colour, f"{own_server.url}?socket_timeout=10")()) as limits:
+        await take(limits, slots=1)
+        own_server.freeze()
+        timer = threading.Timer(1.5, own_server.thaw)
+        timer.start()
+        try:
+            await refused(limits, slots=1)
+        finally:
+            timer.join()
 
 
 def test_after_a_pause_one_call_tries_a_store_that_failed_and_the_others_do_not_wait_for_it() -> None:

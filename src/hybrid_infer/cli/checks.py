@@ -27,7 +27,6 @@ EXTRAS: Mapping[str, tuple[str, ...]] = {
     "redis": ("redis",),
     "schedules": ("cronsim",),
     "schemas": ("jsonschema",),
-    "simulator": ("h11",),
     "together": ("together",),
 }
 """The extras that this version uses, and the modules that each brings."""

@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any, Protocol
 
 from hybrid_infer.calls.call import Attempt, Call, Service, Target
-from hybrid_infer.calls.reply import WELL, Ending, Facts, Reply
+from hybrid_infer.calls.reply import Ending, Facts, Reply
 from hybrid_infer.errors import APIError
 from hybrid_infer.runtime.base import Leftovers, Runtime
 from hybrid_infer.telemetry.spans import Spans
@@ -49,10 +49,6 @@ class Attempts:
             self._end(call, attempt, stay, None, error)
             raise
         facts = reply.facts
-        if reply.ending is WELL:
-            attempt.verdict = "success"
-            self._end(call, attempt, stay, facts, None)
-            return reply
 
         def end(ending: Ending) -> None:
             if ending.error is None and not ending.abandoned:

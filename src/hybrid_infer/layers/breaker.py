@@ -183,10 +183,7 @@ class Breaker:
         except BaseException as error:
             self._report(given, _verdict(error))
             raise
-        if reply.ending is not None:
-            self._ended(given, reply.ending)
-            return reply
-        if given.since is not None:
+        if reply.ending is None and given.since is not None:
             self._report(given, True)  # the probe's stream has begun: that is recovery enough
         reply.on_end(partial(self._ended, given))
         return reply

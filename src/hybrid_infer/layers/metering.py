@@ -34,7 +34,6 @@ class Metering:
         self._leftovers = leftovers
         self._runtime = runtime
         self._prices = prices
-        self._reckon = self._cost
 
     async def __call__(self, call: Call, inner: Service) -> Reply:
         tally = call.tally
@@ -62,7 +61,7 @@ class Metering:
     def _settle(self, call: Call, facts: Facts | None, error: BaseException | None, now: float) -> None:
         tally = call.tally
         tally.latency = now - tally.started
-        tally.reckon = self._reckon, facts.usage if facts is not None else None, now
+        tally.reckon = self._cost, facts.usage if facts is not None else None, now
         if isinstance(error, APIError):
             error.hybrid = Hybrid.of(call, facts)
 

@@ -17,9 +17,6 @@ from redis.exceptions import NoScriptError
 from hybrid_infer.stores.redis_address import AS_BYTES, SOCKET_TIMEOUT, open_pool, place_of
 from hybrid_infer.stores.redis_scripts import Argument, Script
 
-_LONGEST = 2 * SOCKET_TIMEOUT
-"""Seconds one operation takes at most, over connecting, signing in and asking."""
-
 
 class TasksRedis:
     """Connections belong to the loop they were made in; in another one new ones are made. Those of a loop
@@ -34,11 +31,13 @@ class TasksRedis:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._pool = self._open()
         self.place = place_of(self._pool)
+        self._longest = 2.0 * (self._pool.connection_kwargs.get("socket_timeout") or SOCKET_TIMEOUT)
+        """Seconds one operation takes at most, over connecting, signing in and asking."""
 
     async def run(self, script: Script, keys: Sequence[str], arguments: Sequence[Argument]) -> Any:
         """See `Redis.run`."""
         client = self._client()
-        async with asyncio.timeout(_LONGEST):
+        async with asyncio.timeout(self._longest):
             try:
                 return await client.evalsha(script.sha, len(keys), *keys, *arguments)
             except NoScriptError:
@@ -47,7 +46,7 @@ class TasksRedis:
     async def command(self, *parts: bytes | Argument) -> Any:
         """See `Redis.command`."""
         client = self._client()
-        async with asyncio.timeout(_LONGEST):
+        async with asyncio.timeout(self._longest):
             return await client.execute_command(*parts, **AS_BYTES)
 
     async def aclose(self) -> None:

@@ -126,9 +126,8 @@ class HttpResponse:
     """A response whose body is read from its connection. See `WireResponse`."""
 
     __slots__ = (
-        *("_broken", "_decode", "_ended", "_open", "_parser", "_pools", "_stream", "_turn"),
-        *("headers", "status"),
-    )
+        "_broken", "_decode", "_ended", "_open", "_parser", "_pools", "_stream", "_turn", "headers", "status",
+    )  # fmt: skip
 
     def __init__(
         self, pools: _Pools, turn: Turn, response: httpcore.Response, headers: Headers, decode: Decode | None

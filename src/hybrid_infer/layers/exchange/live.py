@@ -76,16 +76,9 @@ class LiveSource:
     async def next(self) -> Any | None:
         if self._held:
             return self._held.popleft()
-        if self._events and (chunk := self._at_hand()) is not None:
-            if self._waited and self._decoder.carries_content(chunk):
-                self._waited = 0.0
-            return chunk
-        started = self._wire.now()
-        chunk = await self._next(self._between(started))
-        if chunk is not None and self._decoder.carries_content(chunk):
+        chunk = await self._next()
+        if self._waited and chunk is not None and self._decoder.carries_content(chunk):
             self._waited = 0.0
-        else:
-            self._waited += self._wire.now() - started
         return chunk
 
     def final(self) -> Any:
@@ -97,27 +90,31 @@ class LiveSource:
     def abandon(self) -> None:
         self._response.abandon()
 
-    async def _next(self, wait: Wait) -> Any | None:
-        try:
-            return await self._event(wait)
-        except APIError as error:
-            self._told(error)
-            raise
+    async def _next(self, first: Wait | None = None) -> Any | None:
+        """The next chunk; None at the end. Only where something has to be read the time is looked at.
 
-    def _told(self, error: APIError) -> None:
-        self._wire.named(error)
-        if error.partial is None and self.facts.first_token is not None:
-            error.partial = self._decoder.final()
-
-    def _at_hand(self) -> Any | None:
-        """The next chunk of what has been read already; nothing is waited for, so no time is looked at."""
+        Args:
+            first: how long may be waited for the first content, while there is none.
+        """
         try:
-            return self._chunk()
+            while True:
+                if (chunk := self._chunk()) is not None:
+                    return chunk
+                if self._decoder.done and not self._over:
+                    await self._drain()
+                    self._over = True
+                if self._over:
+                    self._decoder.finish()
+                    return None
+                await self._more(first)
         except APIError as error:
-            self._told(error)
+            self._wire.named(error)
+            if error.partial is None and self.facts.first_token is not None:
+                error.partial = self._decoder.final()
             raise
 
     def _chunk(self) -> Any | None:
+        """The next chunk of what has been read; None where there is no more."""
         decoder = self._decoder
         while self._events:
             chunk = decoder.read(self._events.popleft())
@@ -127,20 +124,13 @@ class LiveSource:
                 return chunk
         return None
 
-    async def _event(self, wait: Wait) -> Any | None:
-        decoder = self._decoder
-        while True:
-            if (chunk := self._chunk()) is not None:
-                return chunk
-            if decoder.done and not self._over:
-                await self._drain()
-                self._over = True
-            if self._over:
-                decoder.finish()
-                return None
-            data = await self._read(wait)
-            self._over = not data
-            self._events.extend(decoder.feed(data) if data else decoder.flush())
+    async def _more(self, first: Wait | None) -> None:
+        started = self._wire.now()
+        data = await self._read(first or self._between(started))
+        if first is None:
+            self._waited += self._wire.now() - started
+        self._over = not data
+        self._events.extend(self._decoder.feed(data) if data else self._decoder.flush())
 
     def _between(self, now: float) -> Wait:
         """How long may be waited for the next piece of content."""
