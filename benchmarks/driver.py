@@ -89,22 +89,13 @@ class Driver:
         }
 
     def _tasks(self, times: int, flying: int) -> Figures:
-        return self._looped(self._fly(times, flying))
+        found: Figures = self._looped(self._fly(times, flying))
+        return found
 
     async def _fly(self, times: int, flying: int) -> Figures:
-        left, taken = times, []
-        over = time.perf_counter() + self._patience
-
-        async def work() -> None:
-            nonlocal left
-            while left > 0 and time.perf_counter() < over:
-                left -= 1
-                start = time.perf_counter()
-                await self._peer.aunary()
-                taken.append(time.perf_counter() - start)
-
+        taken: list[float] = []
         cpu, began = time.process_time(), time.perf_counter()
-        await asyncio.gather(*(work() for _ in range(flying)))
+        await self._asked(times, flying, taken.append)
         wall, cpu = time.perf_counter() - began, time.process_time() - cpu
         return {
             "wall_us": median(taken) * 1e6,
@@ -112,6 +103,20 @@ class Driver:
             "rate": len(taken) / wall,
             "p99_us": sorted(taken)[int(len(taken) * 0.99)] * 1e6,
         }
+
+    async def _asked(self, times: int, flying: int, took: Callable[[float], object]) -> None:
+        """Calls, so many in flight; `took` is told the seconds of each."""
+        left, over = times, time.perf_counter() + self._patience
+
+        async def work() -> None:
+            nonlocal left
+            while left > 0 and time.perf_counter() < over:
+                left -= 1
+                start = time.perf_counter()
+                await self._peer.aunary()
+                took(time.perf_counter() - start)
+
+        await asyncio.gather(*(work() for _ in range(flying)))
 
     def _threads(self, times: int, threads: int) -> Figures:
         failed: list[Exception] = []
@@ -176,11 +181,14 @@ class Driver:
         return held
 
     def _growth(self, times: int, few: int) -> Figures:
-        """Memory after `times` calls, less that after `few`; 32 in flight."""
+        """Memory after `times` calls, less that after `few`; 32 in flight.
+
+        Nothing is kept of the calls here: their times alone would be most of what is found.
+        """
         self._patience = float("inf")
-        self._looped(self._fly(few, 32))
+        self._looped(self._asked(few, 32, float))
         before = resident()
-        self._looped(self._fly(times - few, 32))
+        self._looped(self._asked(times - few, 32, float))
         return {"growth_mb": resident() - before}
 
     def _ladder(self, times: int, rounds: int) -> Figures:
@@ -202,12 +210,11 @@ class Driver:
             got: bytes = answer.read()
         return got
 
-    def _looped(self, work: Any) -> Figures:
+    def _looped(self, work: Any) -> Any:
         if not self._begun:
             self._begun = True
             self._runner.run(self._peer.begin())
-        found: Figures = self._runner.run(work)
-        return found
+        return self._runner.run(work)
 
 
 def timed(function: Callable[[], object], times: int, patience: float) -> Figures:
