@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from hybrid_infer.assembly import Assembly
 from hybrid_infer.calls.call import CHOICES, Call, Mode, ModeChoice, Tally
-from hybrid_infer.calls.chat import ChatCompletion
 from hybrid_infer.calls.hybrid import Hybrid, Later
 from hybrid_infer.calls.reply import Ending, Reply
-from hybrid_infer.calls.wire import Answer
 from hybrid_infer.colours import Colour
 from hybrid_infer.errors import ClientClosedError, DeadlineExceededError, InvalidCallError
 from hybrid_infer.hooks import HookEvent, hooks_of
@@ -89,7 +88,7 @@ class Core:
         here = self._runtime.check()
         self._parts.leftovers.sweep()
         with self._guard:
-            assembly = self._here(here)
+            assembly = self._current if here and not self._closed else self._here(here)
             assembly.calls.add(id(call))
         if self._machines is not None:
             self._machines.wake()
@@ -105,27 +104,21 @@ class Core:
                 await self._reap()
             self._told(call, reply)
             return reply
-
-        def leave(_: Ending) -> None:
-            assembly.calls.discard(id(call))
-
-        reply.on_end(leave)
+        reply.on_end(partial(_leave, assembly, call))
         await reply.on_finish(self._reap)
         return reply
 
     def _told(self, call: Call, reply: Reply) -> None:
         """A complete answer, with what is known of the call."""
-        value = reply.value
-        if isinstance(value, Answer):
-            value.hybrid = Later(call, reply.facts)
-            if call.shape is not None and isinstance(value, ChatCompletion):
-                value.expect(call.shape)
-        elif call.operation.startswith("functions."):
+        if call.operation.startswith("functions."):
             from hybrid_infer.calls.functions import FunctionReply
 
-            reply.value = FunctionReply(value=value, hybrid=Hybrid.of(call, reply.facts))
-        else:
-            value.hybrid = Hybrid.of(call, reply.facts)
+            reply.value = FunctionReply(value=reply.value, hybrid=Hybrid.of(call, reply.facts))
+            return
+        value = reply.value
+        value.learn(Later(call, reply.facts))
+        if call.shape is not None:
+            value.expect(call.shape)
 
     @property
     def machines(self) -> Machines:
@@ -272,3 +265,7 @@ class Core:
             self._retired = [assembly for assembly in self._retired if assembly not in empty]
         for assembly in empty:
             await assembly.aclose()
+
+
+def _leave(assembly: Assembly, call: Call, _: Ending) -> None:
+    assembly.calls.discard(id(call))

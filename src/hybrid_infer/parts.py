@@ -153,7 +153,7 @@ def parts_of(
         metrics=Metrics(VERSION, meter_provider, settings.metrics_names),
         prices=prices,
         leftovers=leftovers,
-        budget=RetryBudget(settings.retry_budget),
+        budget=RetryBudget(settings.retry_budget, runtime.guard()),
         shared=_limits_of_all(settings, redis),
         spending=_spending(settings, runtime, prices, leftovers, redis),
         cache=(cache := _cache(settings, runtime, prices, redis)),
@@ -168,7 +168,7 @@ def renewed(parts: Parts) -> Parts:
     return replace(
         parts,
         leftovers=Leftovers(),
-        budget=RetryBudget(parts.settings.retry_budget),
+        budget=RetryBudget(parts.settings.retry_budget, parts.runtime.guard()),
         machines={},
         turnout=Turnout(),
         flights=None if parts.flights is None else _flights(parts.runtime),

@@ -6,7 +6,7 @@ from types import TracebackType
 from typing import Any, Generic, Self, TypeVar
 
 from hybrid_infer.calls.call import Call
-from hybrid_infer.calls.hybrid import Hybrid
+from hybrid_infer.calls.hybrid import Hybrid, Later
 from hybrid_infer.calls.reply import Reply
 from hybrid_infer.errors import StreamError
 from hybrid_infer.runtime.step import step
@@ -43,7 +43,7 @@ class _Held(Generic[Whole]):
 
     def _told(self, whole: Any) -> Whole:
         """The whole answer, with what is known of the call."""
-        whole.hybrid = self.hybrid
+        whole.learn(Later(self._call, self._reply.facts))
         if self._call.shape is not None:
             whole.expect(self._call.shape)
         told: Whole = whole

@@ -22,6 +22,7 @@ from hybrid_infer.errors import (
     RateLimitError,
 )
 from hybrid_infer.layers.retry import Next, RetryBudget, RetryPolicy
+from hybrid_infer.runtime.base import new_guard
 from hybrid_infer.transport.base import TransportError
 
 KEY: dict[str, Any] = {"api_key": "k", "model": "m"}
@@ -151,7 +152,7 @@ class TestBudget:
         self, moments: list[tuple[float, int]], share: float
     ) -> None:
         """At every purchase, whatever the order: at most max(floor, share of the calls in the window)."""
-        budget = RetryBudget(share, floor=3, window=10)
+        budget = RetryBudget(share, new_guard(), floor=3, window=10)
         now, calls, bought = 0.0, list[float](), list[float]()
         for gap, tries in moments:
             now += gap
@@ -165,7 +166,7 @@ class TestBudget:
                     assert sum(at > now - 10 for at in bought) <= max(3, share * recent)
 
     def test_no_share_buys_nothing(self) -> None:
-        budget = RetryBudget(0)
+        budget = RetryBudget(0, new_guard())
         budget.call(0)
         assert not budget.buy(0)
 

@@ -12,8 +12,8 @@ from hybrid_infer.errors import ConfigurationError, InvalidCallError
 from hybrid_infer.transport.base import Origin
 from hybrid_infer.version import VERSION
 
-Secret: TypeAlias = Callable[[], str]
-"""Asked anew for every request, so that a credential may change while the client lives."""
+Secret: TypeAlias = str | Callable[[], str]
+"""A function is asked anew for every request, so that a credential may change while the client lives."""
 
 HeaderPairs: TypeAlias = tuple[tuple[str, str], ...]
 
@@ -69,11 +69,12 @@ class Credentials:
         write: the header pairs for the values, in the order of `secrets`.
     """
 
-    __slots__ = ("_cached", "_joined", "_secrets", "_seen", "_write")
+    __slots__ = ("_cached", "_fixed", "_joined", "_secrets", "_seen", "_write")
 
     def __init__(self, *secrets: Secret, write: Callable[..., HeaderPairs]) -> None:
         self._secrets = secrets
         self._write = write
+        self._fixed = all(isinstance(secret, str) for secret in secrets)
         self._cached: tuple[tuple[str, ...], HeaderPairs] | None = None
         self._seen: tuple[str, ...] = ()
         self._joined: dict[int, tuple[HeaderPairs, HeaderPairs]] = {}
@@ -87,8 +88,10 @@ class Credentials:
         Raises:
             ConfigurationError: a secret is empty or cannot stand in a header.
         """
-        values = tuple([secret() for secret in self._secrets])
         cached = self._cached
+        if cached is not None and self._fixed:
+            return cached[1]
+        values = tuple([secret if isinstance(secret, str) else secret() for secret in self._secrets])
         if cached is not None and cached[0] == values:
             return cached[1]
         if not all(_SECRET.fullmatch(value) for value in values):

@@ -113,17 +113,18 @@ class OpenAIBackend(ABC):
 
     def _body(self, call: Call, target: Target, *, asks_a_model: bool) -> dict[str, Any]:
         """The fields of the request."""
-        extra = call.extra_body or {}
+        body = {"model": target.model, **call.body} if asks_a_model else dict(call.body)
+        if call.extra_body:
+            body.update(call.extra_body)
         if not asks_a_model:
-            return {**call.body, **extra}
-        body = {"model": target.model, **call.body, **extra}
-        if extra.get("model", target.model) != target.model:
+            return body
+        if body["model"] != target.model:
             raise InvalidCallError("extra_body['model'] contradicts the call: use model= instead")
-        if body["model"] is None:
+        if target.model is None:
             if self.needs_model:
                 raise InvalidCallError("no model: name one in the call, or as the model of the client")
             del body["model"]
-        if bool(body.get("stream", call.stream)) != call.stream:
+        if "stream" in body and bool(body["stream"]) != call.stream:
             raise InvalidCallError("extra_body['stream'] contradicts the call: use stream= instead")
         if call.stream:
             body["stream"] = True

@@ -9,6 +9,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from pydantic import SecretStr
+
 from hybrid_infer.backends.base import Secret, address_of
 from hybrid_infer.backends.compatible import CompatibleBackend
 from hybrid_infer.backends.modal import ModalBackend, is_shared_gateway
@@ -22,6 +24,9 @@ from hybrid_infer.transport.base import Origin
 
 if TYPE_CHECKING:
     from hybrid_infer.calls.functions import FunctionName
+
+
+_SIMULATED = SecretStr("simulated-credential")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -156,7 +161,7 @@ def _modal(settings: Settings, target: ModelTarget, name: str | None) -> Connect
             key, secret = settings.modal_key, settings.modal_secret
         api_key = api_key or settings.modal_api_key
     if settings.simulate and key is None and api_key is None:
-        key = secret = _simulated
+        key = secret = _SIMULATED
     return Connection(
         backend=ModalBackend(
             address=address,
@@ -231,12 +236,7 @@ def _at_home(url: str | None, home: str | None, domains: tuple[str, ...]) -> boo
     return origin.scheme == "https" and any(origin.host.endswith(domain) for domain in domains)
 
 
-def _simulated() -> str:
-    return "simulated-credential"
-
-
 def _secret(secret: SecretSetting | None) -> Secret:
-    """The credential as the backends take it: asked for at each request, so that it can be rotated."""
-    if secret is None:
-        return _simulated
-    return lambda: reveal(secret)
+    """The credential as backends take it: a function is asked at each request, so that it can be rotated."""
+    secret = _SIMULATED if secret is None else secret
+    return reveal(secret) if isinstance(secret, SecretStr) else lambda: reveal(secret)

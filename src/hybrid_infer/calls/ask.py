@@ -67,7 +67,8 @@ class ChatArguments(ChatOptions, CallOptions, total=False):
     """Keyword arguments of `chat.completions.create` besides messages, model and stream."""
 
 
-OWN = tuple({**OtherOptions.__annotations__, **CallOptions.__annotations__})
+OWN: Mapping[str, Any] = {**OtherOptions.__annotations__, **CallOptions.__annotations__}
+"""The names of our own options; whatever else is given belongs to the provider."""
 
 
 def make_call(

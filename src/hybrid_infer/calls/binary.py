@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic_core import from_json
 
 if TYPE_CHECKING:
-    from hybrid_infer.calls.hybrid import Hybrid
+    from hybrid_infer.calls.hybrid import Hybrid, Later
 
 
 class BinaryAnswer:
@@ -27,6 +27,10 @@ class BinaryAnswer:
     def __init__(self, content: bytes, content_type: str | None = None) -> None:
         self.content = content
         self.content_type = content_type
+
+    def learn(self, later: Later) -> None:
+        """Said by the client: what `hybrid` is."""
+        self.hybrid = later.now()
 
     def read(self) -> bytes:
         """`content`, under the name that the `openai` and `together` packages use."""

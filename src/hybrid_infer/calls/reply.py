@@ -100,25 +100,23 @@ class Reply:
     What needs I/O goes to `on_finish`: awaited at a proper end, a break or a close, skipped on collection.
     """
 
-    __slots__ = ("_ending", "_on_end", "_on_finish", "_released", "_source", "facts", "value")
+    __slots__ = ("_on_end", "_on_finish", "_released", "_source", "ending", "facts", "value")
 
     def __init__(self, value: Any = None, *, facts: Facts, source: Source | None = None) -> None:
         self.value = value
         self.facts = facts
         self._source = source
-        self._on_end: list[Callable[[Ending], None]] = []
-        self._on_finish: list[Callable[[], Awaitable[None]]] = []
-        self._ending: Ending | None = None if source is not None else WELL
-        self._released = source is None
-
-    @property
-    def ending(self) -> Ending | None:
+        self.ending: Ending | None = WELL
         """How it ended; None while it is live."""
-        return self._ending
+        self._released = source is None
+        if source is not None:
+            self.ending = None
+            self._on_end: list[Callable[[Ending], None]] = []
+            self._on_finish: list[Callable[[], Awaitable[None]]] = []
 
     def on_end(self, callback: Callable[[Ending], None]) -> None:
-        if self._ending is not None:
-            callback(self._ending)
+        if self.ending is not None:
+            callback(self.ending)
         else:
             self._on_end.append(callback)
 
@@ -131,7 +129,7 @@ class Reply:
     async def next(self) -> Any | None:
         """The next event of a live reply; None when it has ended."""
         source = self._source
-        if source is None or self._ending is not None:
+        if source is None or self.ending is not None:
             return None
         try:
             event = await source.next()
@@ -169,8 +167,8 @@ class Reply:
         self._source.abandon()
 
     def _end(self, ending: Ending) -> None:
-        if self._ending is None:
-            self._ending = ending
+        if self.ending is None:
+            self.ending = ending
             callbacks, self._on_end = self._on_end, []
             _call_all(callbacks, ending)
 

@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any, Protocol
 
 from hybrid_infer.calls.call import Attempt, Call, Service, Target
-from hybrid_infer.calls.reply import Ending, Facts, Reply
+from hybrid_infer.calls.reply import WELL, Ending, Facts, Reply
 from hybrid_infer.errors import APIError
 from hybrid_infer.runtime.base import Leftovers, Runtime
 from hybrid_infer.telemetry.spans import Spans
@@ -48,6 +48,15 @@ class Attempts:
         except BaseException as error:
             self._end(call, attempt, stay, None, error)
             raise
+        if reply.ending is WELL:
+            attempt.verdict = "success"
+            self._end(call, attempt, stay, reply.facts, None)
+        else:
+            self._follow(call, attempt, stay, reply)
+        return reply
+
+    def _follow(self, call: Call, attempt: Attempt, stay: Any, reply: Reply) -> None:
+        """Record the attempt at the end of a reply that is still live."""
         facts = reply.facts
 
         def end(ending: Ending) -> None:
@@ -63,7 +72,6 @@ class Attempts:
                 self._end(call, attempt, stay, facts, ending.error)
 
         reply.on_end(end)
-        return reply
 
     def _end(
         self, call: Call, attempt: Attempt, stay: Any, facts: Facts | None, error: BaseException | None

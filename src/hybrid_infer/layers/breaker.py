@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from hybrid_infer.calls.call import Call, Service, Target
-from hybrid_infer.calls.reply import Ending, Reply
+from hybrid_infer.calls.reply import WELL, Ending, Reply
 from hybrid_infer.errors import APIError, CircuitOpenError
 from hybrid_infer.runtime.base import Runtime
 
@@ -183,6 +183,9 @@ class Breaker:
         except BaseException as error:
             self._report(given, _verdict(error))
             raise
+        if reply.ending is WELL:
+            self._report(given, True)
+            return reply
         if reply.ending is None and given.since is not None:
             self._report(given, True)  # the probe's stream has begun: that is recovery enough
         reply.on_end(partial(self._ended, given))

@@ -43,20 +43,19 @@ class Metering:
         except BaseException as error:
             self._settle(call, None, error, self._runtime.now())
             raise
-        facts = reply.facts
         if reply.ending is not None:
-            self._settle(call, facts, reply.ending.error, self._runtime.now())
-            return reply
-
-        def end(ending: Ending) -> None:
-            settle = partial(self._settle, call, facts, ending.error, self._runtime.now())
-            if ending.collected:
-                self._leftovers.put(settle)
-            else:
-                settle()
-
-        reply.on_end(end)
+            self._settle(call, reply.facts, reply.ending.error, self._runtime.now())
+        else:
+            reply.on_end(partial(self._ended, call, reply.facts))
         return reply
+
+    def _ended(self, call: Call, facts: Facts, ending: Ending) -> None:
+        """A stream has."""
+        settle = partial(self._settle, call, facts, ending.error, self._runtime.now())
+        if ending.collected:
+            self._leftovers.put(settle)
+        else:
+            settle()
 
     def _settle(self, call: Call, facts: Facts | None, error: BaseException | None, now: float) -> None:
         tally = call.tally

@@ -23,7 +23,7 @@ from hybrid_infer.errors import (
     RefusedError,
     SaturatedError,
 )
-from hybrid_infer.runtime.base import Runtime
+from hybrid_infer.runtime.base import Guard, Runtime
 
 if TYPE_CHECKING:
     from tenacity import RetryCallState
@@ -33,6 +33,10 @@ log = logging.getLogger("hybrid_infer")
 
 _OF_THE_TARGET = (AuthenticationError, PaymentRequiredError, PermissionDeniedError, NotFoundError)
 """Failures that would repeat themselves here, and need not elsewhere: other key, account, models."""
+
+
+_UNCOUNTED = 64
+"""First tries that may wait to be counted; all have the time at which they ended."""
 
 
 @dataclass(slots=True)
@@ -53,34 +57,49 @@ class RetryBudget:
 
     Args:
         share: of calls.
+        guard: calls of all threads are counted.
         floor: bought even where there are few calls.
         window: seconds.
     """
 
-    def __init__(self, share: float, *, floor: int = 10, window: float = 10.0) -> None:
+    def __init__(self, share: float, guard: Guard, *, floor: int = 10, window: float = 10.0) -> None:
         self.share = share
+        self._guard = guard
         self._floor = floor if share > 0 else 0
         self._window = window
         self._calls: deque[list[float]] = deque()  # [second, calls in it]
         self._count = 0
         self._bought: deque[float] = deque()
+        self._ended: deque[float] = deque()
+        """When the first tries ended that have not been counted yet."""
 
     def call(self, now: float) -> None:
         """The first try of a call has ended."""
-        if self._calls and now < self._calls[-1][0] + 1:
-            self._calls[-1][1] += 1
-        else:
-            self._forget(now)
-            self._calls.append([now // 1, 1])
-        self._count += 1
+        self._ended.append(now)  # no lock: this is on the way of every call
+        if len(self._ended) >= _UNCOUNTED:
+            with self._guard:
+                self._take_in()
 
     def buy(self, now: float) -> bool:
         """Whether one more request may be sent; it counts if so."""
-        self._forget(now)
-        if len(self._bought) + 1 > max(self._floor, self.share * self._count):
-            return False
-        self._bought.append(now)
-        return True
+        with self._guard:
+            self._take_in()
+            self._forget(now)
+            if len(self._bought) + 1 > max(self._floor, self.share * self._count):
+                return False
+            self._bought.append(now)
+            return True
+
+    def _take_in(self) -> None:
+        """Only the holder of the guard takes from the queue: what is not empty stays so."""
+        while self._ended:
+            now = self._ended.popleft()
+            if self._calls and now < self._calls[-1][0] + 1:
+                self._calls[-1][1] += 1
+            else:
+                self._forget(now)
+                self._calls.append([now // 1, 1])
+            self._count += 1
 
     def _forget(self, now: float) -> None:
         old = now - self._window
@@ -215,7 +234,6 @@ class Retry:
         self._retries = retries
         self._policy = policy
         self._budget = budget
-        self._guard = runtime.guard()
 
     async def __call__(self, call: Call, inner: Service) -> Reply:
         counted = call.tally.restarts > 0
@@ -227,8 +245,7 @@ class Retry:
                 outcome = error
             if not counted:
                 counted = True
-                with self._guard:
-                    self._budget.call(self._runtime.now())
+                self._budget.call(self._runtime.now())
             if isinstance(outcome, Reply):
                 return outcome
             try:
@@ -264,5 +281,4 @@ class Retry:
 
     def buy(self) -> bool:
         """One more request from the budget, for a repeat or a hedge."""
-        with self._guard:
-            return self._budget.buy(self._runtime.now())
+        return self._budget.buy(self._runtime.now())

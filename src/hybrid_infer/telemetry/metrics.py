@@ -136,6 +136,8 @@ class Metrics:
     def begin(self, call: Call) -> Attributes | None:
         """Count a planned call in; what `end` is to be given, None where nobody records it."""
         try:
+            if self._made is None and self._provider is None and _nobody_measures():
+                return None
             made = self._made or self._make()
             if made is None:
                 return None
@@ -194,8 +196,6 @@ class Metrics:
 
     def _make(self) -> _Instruments | None:
         """The instruments, once there is an SDK: the API's own providers record nothing."""
-        if self._provider is None and _nobody_measures():
-            return None
         provider = self._provider or metrics.get_meter_provider()
         if type(provider).__module__.startswith("opentelemetry.metrics"):
             return None

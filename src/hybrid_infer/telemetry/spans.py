@@ -13,7 +13,7 @@ from datetime import datetime
 from typing import Any, TypeAlias
 
 from opentelemetry import trace
-from opentelemetry.context import Context
+from opentelemetry.context import Context, get_current
 from opentelemetry.trace import (
     ProxyTracer,
     ProxyTracerProvider,
@@ -228,6 +228,8 @@ def _nobody_records() -> bool:
         unset = provider is None
     if not unset:
         return False
+    if not get_current():
+        return True  # which is what it is in most programs without an SDK
     above = trace.get_current_span()
     return above is trace.INVALID_SPAN or not above.get_span_context().is_valid
 

@@ -18,7 +18,7 @@ from hybrid_infer.errors import (
     StreamError,
     Verdict,
 )
-from hybrid_infer.layers.exchange.live import LiveSource, Wait
+from hybrid_infer.layers.exchange.live import Limit, LiveSource, Wait
 from hybrid_infer.layers.exchange.redirects import MOST_REDIRECTS, followed
 from hybrid_infer.runtime.base import Runtime
 from hybrid_infer.transport.base import (
@@ -84,11 +84,9 @@ class Exchange:
             if call.tally.trace is not None and self._carry is not None:
                 _add_trace(request, self._carry(call, f"{request.origin}{request.path}"))
             response = await self._open(request, call, wait)
-            try:
-                return await self._reply(call, response, wait)
-            except BaseException:
-                await response.aclose()
-                raise
+            if call.stream and _is_stream(response):
+                return await self._live(call, response, wait)
+            return self._read(call, await self._whole(response, wait.until))
         except APIError as error:
             self.named(error)
             raise
@@ -132,12 +130,13 @@ class Exchange:
     def _wait(self, call: Call) -> Wait:
         """How long the answer to this attempt, or the first content of its stream, may take."""
         now, timeouts = self._runtime.now(), call.timeouts
-        wait = Wait(until=call.until, limit="total", since=now)
-        if timeouts.attempt is not None and now + timeouts.attempt < wait.until:
-            wait = Wait(until=now + timeouts.attempt, limit="attempt", since=now)
-        if call.stream and timeouts.first_token is not None and now + timeouts.first_token < wait.until:
-            wait = Wait(until=now + timeouts.first_token, limit="first_token", since=now)
-        return wait
+        until: float = call.until
+        limit: Limit = "total"
+        if timeouts.attempt is not None and now + timeouts.attempt < until:
+            until, limit = now + timeouts.attempt, "attempt"
+        if call.stream and timeouts.first_token is not None and now + timeouts.first_token < until:
+            until, limit = now + timeouts.first_token, "first_token"
+        return Wait(until=until, limit=limit, since=now)
 
     async def _ask_for_the_model(self, call: Call, wait: Wait) -> None:
         """No model is configured: the server's own list names it (`GET /v1/models`)."""
@@ -152,7 +151,7 @@ class Exchange:
         request.connect_timeout = call.timeouts.connect
         response = await self._transport.send(request, until=wait.until)
         for _ in range(MOST_REDIRECTS):
-            follow = followed(request, response)
+            follow = followed(request, response) if response.status >= 300 else None
             if follow is None:
                 break
             await response.aclose()
@@ -174,13 +173,16 @@ class Exchange:
             await response.aclose()
         return RawResponse(status=response.status, headers=tuple(response.headers), body=body)
 
-    async def _reply(self, call: Call, response: WireResponse, wait: Wait) -> Reply:
-        kind = header(response.headers, "content-type") or ""
-        if call.stream and "json" not in kind and "html" not in kind:
+    async def _live(self, call: Call, response: WireResponse, wait: Wait) -> Reply:
+        try:
             source = LiveSource(self, call, response, self._backend.decoder(call))
             await source.begin(wait)
-            return Reply(facts=source.facts, source=source)
-        raw = await self._whole(response, wait.until)
+        except BaseException:
+            await response.aclose()
+            raise
+        return Reply(facts=source.facts, source=source)
+
+    def _read(self, call: Call, raw: RawResponse) -> Reply:
         value, facts = self._backend.decode(call, raw)
         facts.raw = raw
         if not call.stream:
@@ -224,6 +226,12 @@ class Exchange:
             )
         failure.silent = True
         return failure
+
+
+def _is_stream(response: WireResponse) -> bool:
+    """Whether it may be one; JSON and a web page are none."""
+    kind = header(response.headers, "content-type") or ""
+    return "json" not in kind and "html" not in kind
 
 
 def _add_trace(request: WireRequest, headers: Headers) -> None:
