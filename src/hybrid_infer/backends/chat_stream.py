@@ -97,7 +97,10 @@ class ChoicesDecoder(ABC):
             chunk = self._validate(data)
         except ValidationError:
             chunk = None
-        if chunk is None or event.name == "error" or (chunk.model_extra and chunk.model_extra.get("error")):
+        if chunk is None or event.name == "error":
+            return self._read_other(event)
+        extra = chunk.__pydantic_extra__  # `model_extra`, without a call
+        if extra and extra.get("error"):
             return self._read_other(event)
         if not chunk.choices and chunk.usage is None and "choices" not in chunk.model_fields_set:
             return self._read_other(event)

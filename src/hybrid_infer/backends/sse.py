@@ -66,16 +66,19 @@ class SseSplitter:
             self._at_start = False
             lines[0] = lines[0].removeprefix(_BOM)
         events: list[SseEvent] = []
+        data = self._data
         for line in lines:
-            if not line:
-                if self._data:
-                    events.append(SseEvent(self._name or "message", b"\n".join(self._data)))
-                    self._data.clear()
+            if line.startswith(b"data: "):  # nearly all that are not empty
+                data.append(line[6:])
+            elif not line:
+                if data:
+                    events.append(SseEvent(self._name or "message", b"\n".join(data)))
+                    data.clear()
                 self._name = ""
-                continue
-            field, _, value = line.partition(b":")
-            if field == b"data":
-                self._data.append(value.removeprefix(b" "))
-            elif field == b"event":
-                self._name = value.removeprefix(b" ").decode("utf-8", "replace")
+            else:
+                field, _, value = line.partition(b":")
+                if field == b"data":
+                    data.append(value)
+                elif field == b"event":
+                    self._name = value.removeprefix(b" ").decode("utf-8", "replace")
         return events

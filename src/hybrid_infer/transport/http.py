@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 from typing import Any, NoReturn, cast
 
-import h11
 import httpcore
 
 from hybrid_infer.errors import ClientClosedError, UploadError
 from hybrid_infer.transport import failures
+from hybrid_infer.transport.arrivals import Arrivals
 from hybrid_infer.transport.base import Headers, Origin, TransportError, WireRequest
 from hybrid_infer.transport.bodies import Pieces
 from hybrid_infer.transport.encoding import Decode, asked, decoding, read_headers, written
@@ -23,9 +23,6 @@ from hybrid_infer.transport.environment import Limits, Proxy, check_socks
 from hybrid_infer.transport.network import DeadlineBackend, DeadlineStream
 from hybrid_infer.transport.turns import Turn
 from hybrid_infer.transport.underway import Underway
-
-_MORE = 32
-"""HTTP chunks that are taken besides the next one, where they have arrived."""
 
 
 class HttpTransport:
@@ -126,7 +123,7 @@ class HttpResponse:
     """A response whose body is read from its connection. See `WireResponse`."""
 
     __slots__ = (
-        "_broken", "_decode", "_ended", "_open", "_parser", "_pools", "_stream", "_turn", "headers", "status",
+        "_arrivals", "_decode", "_ended", "_open", "_pools", "_stream", "_turn", "headers", "status",
     )  # fmt: skip
 
     def __init__(
@@ -138,8 +135,7 @@ class HttpResponse:
         self._turn = turn
         self._decode = decode
         self._ended = False
-        self._broken: h11.RemoteProtocolError | None = None
-        self._parser = _parser(response)
+        self._arrivals = Arrivals(response)
         # Where the server switches protocols, httpcore puts a stream of its own around it.
         around: httpcore.NetworkStream = cast("Any", response).extensions["network_stream"]
         self._stream: DeadlineStream = around.get_extra_info("stream")
@@ -157,7 +153,7 @@ class HttpResponse:
         try:
             while True:
                 turn.left()
-                piece = None if self._ended else self._next(underway.pieces)
+                piece = self._arrivals.next(underway.pieces)
                 data = piece or b"" if self._decode is None else self._decode(piece)
                 if piece is None:
                     self._ended = True
@@ -168,30 +164,6 @@ class HttpResponse:
         except Exception as error:
             self._close()
             self._pools.explain(error, turn, answering=True)
-
-    def _next(self, pieces: Iterator[bytes]) -> bytes | None:
-        """The next piece of the body, and some of what has arrived behind it; None at its end.
-
-        `httpcore` gives one HTTP chunk at a time, and streams come in small ones. To go on with its parser
-        costs a fraction of that, and waits for nothing. Not all is taken: whoever waits for the first is not
-        to wait for the rest to be read.
-        """
-        if self._broken is not None:
-            raise httpcore.RemoteProtocolError(str(self._broken))
-        piece = next(pieces, None)
-        if piece is None or self._parser is None:
-            return piece
-        more: list[bytes] = []
-        try:
-            while len(more) < _MORE:
-                event = self._parser.next_event()
-                if not isinstance(event, h11.Data):
-                    self._ended = isinstance(event, h11.EndOfMessage)
-                    break
-                more.append(bytes(event.data))
-        except h11.RemoteProtocolError as error:
-            self._broken = error  # what came before it counts
-        return b"".join([piece, *more]) if more else piece
 
     async def aclose(self) -> None:
         self._close()
@@ -350,14 +322,6 @@ def _wire(
             headers = [*headers, (b"proxy-authorization", proxy.authorization.encode())]
     url = httpcore.URL(scheme=origin.scheme, host=origin.host, port=origin.port, target=target)
     return httpcore.Request(request.method, url, headers=headers, content=body)
-
-
-def _parser(response: httpcore.Response) -> h11.Connection | None:
-    """What reads the connection of a response; None where `httpcore` does not keep it where it did in 1.0."""
-    found: Any = response.stream
-    for name in ("_stream", "_connection", "_h11_state"):
-        found = getattr(found, name, None)
-    return found if isinstance(found, h11.Connection) else None
 
 
 def _close(underway: _Open) -> None:

@@ -62,40 +62,24 @@ class LiveSource:
         self._held: deque[Any] = deque()
         self._over = False
         self._waited = 0.0
+        self._first: Wait | None = None
+        """How long may be waited for the first content, while there is none."""
         self.facts = decoder.facts
         self.facts.raw = RawResponse(status=response.status, headers=tuple(response.headers))
 
     async def begin(self, wait: Wait) -> None:
         """Wait for the first content, so that what fails before it can still be retried unseen."""
-        while self.facts.first_token is None:
-            chunk = await self._next(wait)
-            if chunk is None:
-                return
-            self._held.append(chunk)
+        self._first = wait
+        held: list[Any] = []
+        while self.facts.first_token is None and (chunk := await self.next()) is not None:
+            held.append(chunk)
+        self._held.extend(held)
+        self._first = None
 
     async def next(self) -> Any | None:
+        """The next chunk; None at the end. Only where something has to be read the time is looked at."""
         if self._held:
             return self._held.popleft()
-        chunk = await self._next()
-        if self._waited and chunk is not None and self._decoder.carries_content(chunk):
-            self._waited = 0.0
-        return chunk
-
-    def final(self) -> Any:
-        return self._decoder.final()
-
-    async def aclose(self) -> None:
-        await self._response.aclose()
-
-    def abandon(self) -> None:
-        self._response.abandon()
-
-    async def _next(self, first: Wait | None = None) -> Any | None:
-        """The next chunk; None at the end. Only where something has to be read the time is looked at.
-
-        Args:
-            first: how long may be waited for the first content, while there is none.
-        """
         try:
             while True:
                 if (chunk := self._chunk()) is not None:
@@ -106,12 +90,21 @@ class LiveSource:
                 if self._over:
                     self._decoder.finish()
                     return None
-                await self._more(first)
+                await self._more()
         except APIError as error:
             self._wire.named(error)
             if error.partial is None and self.facts.first_token is not None:
                 error.partial = self._decoder.final()
             raise
+
+    def final(self) -> Any:
+        return self._decoder.final()
+
+    async def aclose(self) -> None:
+        await self._response.aclose()
+
+    def abandon(self) -> None:
+        self._response.abandon()
 
     def _chunk(self) -> Any | None:
         """The next chunk of what has been read; None where there is no more."""
@@ -119,15 +112,18 @@ class LiveSource:
         while self._events:
             chunk = decoder.read(self._events.popleft())
             if chunk is not None:
-                if self.facts.first_token is None and decoder.carries_content(chunk):
-                    self.facts.first_token = self._wire.now()
+                if self.facts.first_token is None:
+                    if decoder.carries_content(chunk):
+                        self.facts.first_token = self._wire.now()
+                elif self._waited and decoder.carries_content(chunk):
+                    self._waited = 0.0
                 return chunk
         return None
 
-    async def _more(self, first: Wait | None) -> None:
+    async def _more(self) -> None:
         started = self._wire.now()
-        data = await self._read(first or self._between(started))
-        if first is None:
+        data = await self._read(self._first or self._between(started))
+        if self._first is None:
             self._waited += self._wire.now() - started
         self._over = not data
         self._events.extend(self._decoder.feed(data) if data else self._decoder.flush())
