@@ -88,7 +88,7 @@ class Core:
         here = self._runtime.check()
         self._parts.leftovers.sweep()
         with self._guard:
-            assembly = self._current if here and not self._closed else self._here(here)
+            assembly = self._here(here)
             assembly.calls.add(id(call))
         if self._machines is not None:
             self._machines.wake()

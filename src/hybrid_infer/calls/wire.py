@@ -33,9 +33,6 @@ def _standard_reason(reason: str) -> str | None:
     return "stop" if reason == "eos" else reason or None
 
 
-_set = object.__setattr__
-"""Without what pydantic looks at before."""
-
 Index = Annotated[int, NullAs(int)]
 Text = Annotated[str, NullAs(str)]
 FinishReason = Annotated[str, AfterValidator(_standard_reason)] | None
@@ -93,7 +90,7 @@ class Answer(Wire):
         """Said by the client: what `hybrid` is to tell."""
         # Where pydantic keeps private attributes, so that it is copied and pickled like one. Declared as one
         # it would be made ready in Python for every answer that is read, at the price of reading it.
-        _set(self, "__pydantic_private__", {"hybrid": hybrid})
+        object.__setattr__(self, "__pydantic_private__", {"hybrid": hybrid})
 
     def __eq__(self, other: Any) -> bool:
         if type(self) is not type(other):

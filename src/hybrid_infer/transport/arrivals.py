@@ -25,15 +25,12 @@ class Arrivals:
     `httpcore` gives one HTTP chunk at a time, and streams come in small ones. To go on with its parser costs
     a fraction of that, and waits for nothing. Not all is taken: whoever waits for the first is not to wait
     for the rest to be read.
-
-    Attributes:
-        ended: the last piece that was given is the last one of the body. Not always known.
     """
 
-    __slots__ = ("_broken", "_end", "_parser", "_read", "ended")
+    __slots__ = ("_broken", "_end", "_ended", "_parser", "_read")
 
     def __init__(self, response: httpcore.Response) -> None:
-        self.ended = False
+        self._ended = False
         self._parser = _parser(response)
         if self._parser is not None:
             self._read, self._end = quick(self._parser)
@@ -50,7 +47,7 @@ class Arrivals:
         """
         if self._broken is not None:
             raise httpcore.RemoteProtocolError(str(self._broken))
-        piece = None if self.ended else next(pieces, None)
+        piece = None if self._ended else next(pieces, None)
         if piece is None or self._parser is None or self._parser.their_state is not h11.SEND_BODY:
             return piece
         read = self._read
@@ -60,7 +57,7 @@ class Arrivals:
                 event = read()
                 if not isinstance(event, h11.Data):
                     self._end(event)
-                    self.ended = isinstance(event, h11.EndOfMessage)
+                    self._ended = isinstance(event, h11.EndOfMessage)
                     break
                 more.append(event.data)
         except h11.ProtocolError as error:

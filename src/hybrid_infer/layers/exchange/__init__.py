@@ -151,7 +151,7 @@ class Exchange:
         request.connect_timeout = call.timeouts.connect
         response = await self._transport.send(request, until=wait.until)
         for _ in range(MOST_REDIRECTS):
-            follow = followed(request, response) if response.status >= 300 else None
+            follow = followed(request, response)
             if follow is None:
                 break
             await response.aclose()
