@@ -16,13 +16,13 @@ def split(*pieces: bytes) -> list[SseEvent]:
 
 
 def message(data: bytes) -> SseEvent:
-    return SseEvent("message", data)
+    return "message", data
 
 
 @pytest.mark.parametrize("end", [b"\n", b"\r\n", b"\r"])
 def test_all_three_line_ends_end_lines(end: bytes) -> None:
     stream = end.join([b"data: one", b"data: two", b"", b"event: error", b"data: three", b"", b""])
-    assert split(stream) == [message(b"one\ntwo"), SseEvent("error", b"three")]
+    assert split(stream) == [message(b"one\ntwo"), ("error", b"three")]
 
 
 def test_carriage_return_and_newline_in_two_pieces_are_one_line_end() -> None:
@@ -65,7 +65,7 @@ def test_byte_order_mark_at_the_start_is_no_part_of_the_first_field() -> None:
 
 def test_flush_gives_the_last_event_where_its_blank_line_or_line_end_is_missing() -> None:
     assert split(b"data: a\n\ndata: b") == [message(b"a"), message(b"b")]
-    assert split(b"event: error\ndata: b\n") == [SseEvent("error", b"b")]
+    assert split(b"event: error\ndata: b\n") == [("error", b"b")]
     assert split(b"") == []
 
 

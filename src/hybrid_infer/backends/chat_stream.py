@@ -89,7 +89,7 @@ class ChoicesDecoder(ABC):
             APIStatusError: the event is an error whose code or type tells its class; `partial` is set.
             StreamError: it is another error, or cannot be read; `partial` is set.
         """
-        data = event.data
+        name, data = event
         if self.done or data == _DONE:
             self.done = True
             return None
@@ -97,7 +97,7 @@ class ChoicesDecoder(ABC):
             chunk = self._validate(data)
         except ValidationError:
             chunk = None
-        if chunk is None or event.name == "error":
+        if chunk is None or name == "error":
             return self._read_other(event)
         extra = chunk.__pydantic_extra__  # `model_extra`, without a call
         if extra and extra.get("error"):
@@ -176,11 +176,11 @@ class ChoicesDecoder(ABC):
 
     def _read_other(self, event: SseEvent) -> Any | None:
         """An event that is not a chunk as it should be: an error, a sign of life, or broken."""
-        data = event.data.strip()
+        name, data = event[0], event[1].strip()
         if data == _DONE:
             self.done = True
             return None
-        if event.name == "error" or says_error(data):
+        if name == "error" or says_error(data):
             raise self._reported(data)
         if not data:
             return None

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import TypeAlias
 
 _BOM = b"\xef\xbb\xbf"
 
 
-class SseEvent(NamedTuple):
-    """One event: its name (``"message"`` unless it has its own) and its data, lines joined by ``\\n``."""
-
-    name: str
-    data: bytes
+SseEvent: TypeAlias = tuple[str, bytes]
+"""One event: its name (``"message"`` unless it has its own) and its data, lines joined by ``\\n``."""
 
 
 class SseSplitter:
@@ -72,7 +69,7 @@ class SseSplitter:
                 data.append(line[6:])
             elif not line:
                 if data:
-                    events.append(SseEvent(self._name or "message", b"\n".join(data)))
+                    events.append((self._name or "message", b"\n".join(data)))
                     data.clear()
                 self._name = ""
             else:

@@ -128,13 +128,13 @@ class SpeechDecoder:
         if isinstance(event, bytes):
             chunk = SpeechChunk(b64=b64encode(event).decode())
         else:
-            data = event.data.strip()
+            name, data = event[0], event[1].strip()
             if not data or self.done:
                 return None
             if data == _DONE:
                 self.done = True
                 return None
-            if event.name == "error" or says_error(data):
+            if name == "error" or says_error(data):
                 raise self._error_of(RawResponse(status=200, headers=(), body=data))
             try:
                 chunk = SpeechChunk.model_validate_json(data)

@@ -80,15 +80,20 @@ class LiveSource:
         """The next chunk; None at the end. Only where something has to be read the time is looked at."""
         if self._held:
             return self._held.popleft()
+        decoder, events = self._decoder, self._events
         try:
             while True:
-                if (chunk := self._chunk()) is not None:
-                    return chunk
-                if self._decoder.done and not self._over:
+                while events:
+                    chunk = decoder.read(events.popleft())
+                    if chunk is not None:
+                        if self._waited or self.facts.first_token is None:
+                            self._heard(chunk)
+                        return chunk
+                if decoder.done and not self._over:
                     await self._drain()
                     self._over = True
                 if self._over:
-                    self._decoder.finish()
+                    decoder.finish()
                     return None
                 await self._more()
         except APIError as error:
@@ -106,19 +111,12 @@ class LiveSource:
     def abandon(self) -> None:
         self._response.abandon()
 
-    def _chunk(self) -> Any | None:
-        """The next chunk of what has been read; None where there is no more."""
-        decoder = self._decoder
-        while self._events:
-            chunk = decoder.read(self._events.popleft())
-            if chunk is not None:
-                if self.facts.first_token is None:
-                    if decoder.carries_content(chunk):
-                        self.facts.first_token = self._wire.now()
-                elif self._waited and decoder.carries_content(chunk):
-                    self._waited = 0.0
-                return chunk
-        return None
+    def _heard(self, chunk: Any) -> None:
+        """What a chunk with content is taken note of for: that it is the first, or ends the silence."""
+        if self._decoder.carries_content(chunk):
+            self._waited = 0.0
+            if self.facts.first_token is None:
+                self.facts.first_token = self._wire.now()
 
     async def _more(self) -> None:
         started = self._wire.now()
