@@ -64,11 +64,26 @@ def test_the_parser_finds_the_same(chunks: list[bytes], end: bytes, cuts: list[i
     assert read_all(data, cuts, most) == read_all(data, cuts, NEVER)
 
 
+@given(pieces, cuts, st.integers(0, 4))
+def test_the_pieces_are_found_however_they_are_cut(pieces: list[bytes], cuts: list[int], most: int) -> None:
+    written = b"".join(b"%x\r\n%b\r\n" % (len(piece), piece) for piece in pieces)
+    found = read_all(CHUNKED + written + b"0\r\n\r\n", cuts, most)
+    assert found == (b"".join(pieces), "DONE", "")
+
+
+def test_what_is_no_chunk_is_told_after_what_came_before() -> None:
+    found, state, wrong = read_all(CHUNKED + b"1\r\na\r\n1\r\nb\r\nzz\r\n", [], 4)
+    assert (found, state) == (b"ab", "broken")
+    assert "chunk header" in wrong
+
+
 @given(pieces, cuts)
 def test_a_body_that_is_not_in_chunks_is_the_parsers_alone(pieces: list[bytes], cuts: list[int]) -> None:
     body = b"".join(pieces)
     for head in (HEAD + b"content-length: %d\r\n\r\n" % len(body), HEAD + b"connection: close\r\n\r\n"):
-        assert read_all(head + body, cuts, 4) == read_all(head + body, cuts, NEVER)
+        found = read_all(head + body, cuts, 4)
+        assert found == read_all(head + body, cuts, NEVER)
+        assert found[0] == body
 
 
 def begun(rest: bytes, kind: type[h11.Connection] = h11.Connection) -> h11.Connection:
